@@ -1,0 +1,1 @@
+"""Evidence: events and the append-only log they are written to."""

@@ -1,0 +1,1 @@
+"""Pure values: no I/O, no threads, no imports of ours outside this package."""

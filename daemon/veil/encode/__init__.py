@@ -1,0 +1,1 @@
+"""MaskedFrame in, MaskedPacket out."""

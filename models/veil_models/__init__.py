@@ -1,0 +1,1 @@
+"""Data tools, training, quantization, evaluation and release of Veil's own detector."""

@@ -1,0 +1,79 @@
+"""One typed dataset: pictures with partial labels, whatever format they came in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+CLASSES: tuple[str, ...] = ("face", "plate", "head")
+"""Class order of every tensor in this package."""
+
+
+class Origin(StrEnum):
+    """Who drew a box."""
+
+    HUMAN = "human"
+    TEACHER = "teacher"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One box in a picture.
+
+    `x`, `y`, `w`, `h` are pixels of the picture, top left corner and size. `ignore` boxes are neither object nor
+    background. `score` is 1 for people and the fused confidence for teachers.
+    """
+
+    category: str
+    x: float
+    y: float
+    w: float
+    h: float
+    origin: Origin = Origin.HUMAN
+    ignore: bool = False
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture and what is known about it.
+
+    `labelled` names the classes of which people marked every instance: only for those is the rest of the picture
+    background. A class outside `labelled` says nothing but what its labels say.
+    """
+
+    path: Path
+    width: int
+    height: int
+    source: str
+    labelled: frozenset[str]
+    labels: tuple[Label, ...] = field(default=())
+
+
+Dataset = Sequence[Picture]
+
+VALIDATION_SOURCES: frozenset[str] = frozenset(
+    {
+        "maskstreet",
+        "portraits",
+        "indoor",
+        "classroom",
+        "lecture",
+        "metro",
+        "dashcam",
+        "carplates",
+        "smallplates",
+    }
+)
+"""Human-labelled sets of which a fixed tenth is kept out of training."""
+
+
+def held_out(picture: Picture, share: float = 0.1) -> bool:
+    """Whether a picture of a human-labelled set belongs to the validation split, by the hash of its name."""
+    if picture.source not in VALIDATION_SOURCES:
+        return False
+    digest = hashlib.sha256(f"{picture.source}/{picture.path.name}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") < share * 2**32
