@@ -1,7 +1,7 @@
 """The configuration: frozen models, one class per TOML section.
 
-edge-configs/reference.toml is the manual; a test loads it and holds it against these classes. Sections outside
-`[camera.NAME]` are defaults for all cameras; the same section inside a camera overrides single keys.
+edge-configs/reference.toml is the manual; a test loads it and holds it against these classes. Sections
+outside `[camera.NAME]` are defaults for all cameras; the same section inside a camera overrides single keys.
 """
 
 from __future__ import annotations
@@ -93,8 +93,7 @@ class TrackerConfig(Section):
 class PolicyConfig(Section):
     """`[mask.face]`, `[mask.plate]`, `[mask.head]`, or of a zone: how one class is hidden.
 
-    `margin` is a share of the box's width and height on each side. A minimum margin of zero is allowed; negative
-    ones are not.
+    `margin` is a share of the box's width and height on each side, never negative.
     """
 
     operator: Literal["solid", "pixelate", "blur"] = "solid"
@@ -107,7 +106,8 @@ class PolicyConfig(Section):
 class ZoneConfig(Section):
     """`[[mask.zones]]`: a polygon in normalized coordinates.
 
-    `mask = "always"` paints it in each frame; `"policy"` gives objects whose centre lies in it their own policy.
+    `mask = "always"` paints it in each frame; `"policy"` gives the objects whose centre lies
+    in it their own policy.
     """
 
     name: Name

@@ -9,7 +9,7 @@ from typing import Final, final
 
 import av
 
-from veil.domain.cover import WholeFrame, Cover
+from veil.domain.cover import Cover, WholeFrame
 from veil.errors import LeaseError
 from veil.frames.picture import FrameInfo, Planes
 

@@ -22,7 +22,7 @@ def even(size: int) -> int:
 
 
 def _plane_view(plane: av.video.plane.VideoPlane, width: int, height: int) -> PlaneArray:
-    flat: PlaneArray = np.frombuffer(memoryview(plane), np.uint8)  # type: ignore[arg-type]
+    flat: PlaneArray = np.frombuffer(memoryview(plane), np.uint8)
     return flat[: plane.line_size * height].reshape(height, plane.line_size)[:, :width]
 
 

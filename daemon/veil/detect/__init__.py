@@ -1,0 +1,1 @@
+"""Bundles, runtimes and the schedule of tiles: RawFrame in, DetectionReport out."""

@@ -1,0 +1,1 @@
+"""The machine: systemd notification, thermal state, disk, clock."""

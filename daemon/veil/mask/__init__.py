@@ -1,0 +1,1 @@
+"""Policy, look-back, painter, and the masker that alone makes MaskedFrames."""

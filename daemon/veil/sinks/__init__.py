@@ -1,0 +1,1 @@
+"""Recorder, RTSP, snapshot: they take MaskedPacket or MaskedFrame, nothing else."""

@@ -1,0 +1,29 @@
+"""Box arithmetic on arrays; boxes are [N, 4] x1, y1, x2, y2 in pixels unless said otherwise."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+
+
+def iou_matrix(a: Array, b: Array) -> Array:
+    """Intersection over union of every box in `a` [N, 4] with every box in `b` [M, 4]: [N, M]."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:4], b[None, :, 2:4])
+    shared = np.clip(high - low, 0, None).prod(2)
+    area_a = np.clip(a[:, 2:4] - a[:, :2], 0, None).prod(1)
+    area_b = np.clip(b[:, 2:4] - b[:, :2], 0, None).prod(1)
+    union = area_a[:, None] + area_b[None] - shared
+    return np.asarray(shared / np.maximum(union, 1e-9), np.float32)
+
+
+def nms(boxes: Array, scores: Array, iou: float, keep_at_most: int = 2000) -> npt.NDArray[np.int64]:
+    """Greedy non-maximum suppression: indices kept, best score first."""
+    if len(boxes) == 0:
+        return np.zeros(0, np.int64)
+    sized = np.concatenate([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]], 1)
+    kept = cv2.dnn.NMSBoxes(sized.tolist(), scores.tolist(), 0.0, iou, top_k=keep_at_most)
+    return np.asarray(kept, np.int64).reshape(-1)
