@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ class Reason(StrEnum):
     SEQUENCE_MISMATCH = "sequence_mismatch"
     STARTING = "starting"
     CAMERA_COVERED = "camera_covered"
-    POLICY = "policy"
+    NO_PICTURE = "no_picture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,31 @@ def strength(operator: Operator) -> tuple[int, int]:
 class ChromaMask:
     """Any shape as one boolean per chroma sample (two by two pixels), so it is even-aligned by construction.
 
-    `cells` has shape (height / 2, width / 2) of the frame, dtype bool.
+    `cells` has shape (height / 2, width / 2) of the frame, dtype bool. It must not be changed afterwards.
     """
 
     cells: NDArray[np.bool_]
+
+    @cached_property
+    def bounds(self) -> EvenRect | None:
+        """The smallest even rectangle around all cells that are set; None for an empty mask."""
+        rows = np.flatnonzero(self.cells.any(axis=1))
+        columns = np.flatnonzero(self.cells.any(axis=0))
+        if not rows.size:
+            return None
+        return EvenRect(
+            2 * int(columns[0]), 2 * int(rows[0]), 2 * int(columns[-1]) + 2, 2 * int(rows[-1]) + 2
+        )
+
+    @cached_property
+    def cut(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """The mask within `bounds`: for chroma samples and, twice as large, for pixels."""
+        bounds = self.bounds
+        if bounds is None:
+            empty = np.zeros((0, 0), np.bool_)
+            return empty, empty
+        cells = self.cells[bounds.y0 // 2 : bounds.y1 // 2, bounds.x0 // 2 : bounds.x1 // 2]
+        return cells, cells.repeat(2, axis=0).repeat(2, axis=1)
 
 
 @dataclass(frozen=True, slots=True)
