@@ -20,8 +20,8 @@ class Masker:
     def mask(self, raw: RawFrame, cover: Cover) -> MaskedFrame:
         """Consumes the raw lease, paints, and hands the slot on.
 
-        A cover made for another frame hides the whole frame. Raises LeaseError for a frame that was masked or
-        released before, PainterError when painting failed; the slot is then back in its pool and nothing leaves.
+        A cover made for another frame hides the whole frame. Raises LeaseError for a frame that was masked
+        or released before, PainterError when painting failed: the slot is back in its pool, nothing leaves.
         """
         if cover.sequence != raw.info.sequence:
             cover = WholeFrame(raw.info.sequence, Reason.SEQUENCE_MISMATCH)

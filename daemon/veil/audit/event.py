@@ -1,0 +1,82 @@
+"""Events: what a log line can say. No pixels, no positions of people, no plate text, no credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import rfc8785
+
+Value = str | int | None | tuple["Value", ...] | Mapping[str, "Value"]
+
+
+class Kind(StrEnum):
+    """The kinds of event, as written to the log."""
+
+    CAMERA_STARTED = "camera_started"
+    CAMERA_STOPPED = "camera_stopped"
+    SOURCE_CONNECTED = "source_connected"
+    SOURCE_LOST = "source_lost"
+    SLATE_STARTED = "slate_started"
+    SLATE_ENDED = "slate_ended"
+    WHOLE_FRAME = "whole_frame"
+    PICTURE_STATE = "picture_state"
+    SEGMENT_CLOSED = "segment_closed"
+    SEGMENT_RECOVERED = "segment_recovered"
+    SEGMENT_SET_ASIDE = "segment_set_aside"
+    SEGMENT_DELETED = "segment_deleted"
+    RECORDING_PAUSED = "recording_paused"
+    RECORDING_RESUMED = "recording_resumed"
+    FILE_ANONYMIZED = "file_anonymized"
+    LOG_REPAIRED = "log_repaired"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of evidence before it has a place in a log.
+
+    Attributes:
+        data: strings and integers (below 2**53), tuples and string-keyed mappings of them; ASCII keys.
+    """
+
+    kind: Kind
+    data: Mapping[str, Value]
+
+
+def timestamp(wall_ns: int) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    seconds, rest = divmod(wall_ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def canonical_line(log: str, sequence: int, wall_ns: int, event: Event) -> bytes:
+    """The log's line for `event`, RFC 8785, without the newline.
+
+    Raises ValueError for data that the canonical form does not allow (floats, booleans, non-ASCII keys).
+    """
+    data = _plain(event.data)
+    line = {"data": data, "kind": str(event.kind), "log": log, "seq": sequence, "time": timestamp(wall_ns)}
+    return rfc8785.dumps(line)
+
+
+def _plain(value: Value) -> rfc8785._impl._Value:
+    match value:
+        case bool() | float():
+            raise ValueError(f"events hold strings and integers only, not {value!r}")
+        case None | str():
+            return value
+        case int():
+            if abs(value) >= 2**53:
+                raise ValueError(f"{value} is beyond what JSON readers keep exactly")
+            return value
+        case tuple():
+            return [_plain(item) for item in value]
+        case Mapping():
+            if not all(isinstance(key, str) and key.isascii() for key in value):
+                raise ValueError("keys of events are ASCII")
+            return {key: _plain(item) for key, item in value.items()}
+    raise ValueError(f"events cannot hold {type(value).__name__}")

@@ -1,0 +1,138 @@
+"""Asks the detector with a deadline, and believes no answer that is not for the frame it asked about."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol
+
+from veil.domain.clock import NANOSECONDS, Clock
+from veil.domain.cover import Reason
+from veil.domain.detection import DetectionReport
+from veil.errors import DetectorError, DetectorStuckError, LeaseError
+from veil.frames.picture import FrameInfo
+from veil.frames.raw import RawFrame
+
+
+class Detects(Protocol):
+    """The one verb of a detector that the guard needs."""
+
+    def detect(self, raw: RawFrame) -> DetectionReport: ...
+
+
+def objection(report: DetectionReport, info: FrameInfo) -> Reason | None:
+    """Why a report must not be believed for the frame `info`; None where it may."""
+    if report.sequence != info.sequence:
+        return Reason.SEQUENCE_MISMATCH
+    if not report.detectors:
+        return Reason.DETECTOR_INVALID
+    for detection in report.detections:
+        if not detection.box.is_finite or not 0 <= detection.score <= 1 or math.isnan(detection.score):
+            return Reason.DETECTOR_INVALID
+    return None
+
+
+class DetectorGuard:
+    """Runs a detector on a thread of its own, so that one that hangs cannot hold the camera's frames.
+
+    Args:
+        deadline_s: an answer later than this is not used; the frame is hidden as a whole.
+        stuck_after_s: a detector that is silent, or only fails, for this long ends the process.
+        failed: told the text of each exception that the detector raised.
+    """
+
+    def __init__(
+        self,
+        detector: Detects,
+        *,
+        deadline_s: float,
+        stuck_after_s: float,
+        clock: Clock,
+        failed: Callable[[str], None],
+    ) -> None:
+        self._detector = detector
+        self._deadline_s = deadline_s
+        self._stuck_after_ns = int(stuck_after_s * NANOSECONDS)
+        self._clock = clock
+        self._failed = failed
+        self._changed = threading.Condition()
+        self._question: RawFrame | None = None
+        self._asked: RawFrame | None = None
+        self._answer: DetectionReport | Reason | None = None
+        self._trouble_since_ns: int | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="detector", daemon=True)
+        self._thread.start()
+
+    def ask(self, raw: RawFrame) -> DetectionReport | Reason:
+        """The report for `raw`, or why there is none. Blocks for `deadline_s` at most.
+
+        Raises DetectorStuckError when there has been no answer for `stuck_after_s`, DetectorError when there
+        were only bad ones for as long.
+        """
+        answer = self._ask(raw)
+        if isinstance(answer, DetectionReport):
+            answer = objection(answer, raw.info) or answer
+        now = self._clock.monotonic_ns()
+        if isinstance(answer, DetectionReport):
+            self._trouble_since_ns = None
+            return answer
+        if self._trouble_since_ns is None:
+            self._trouble_since_ns = now
+        elif now - self._trouble_since_ns > self._stuck_after_ns:
+            waited = (now - self._trouble_since_ns) / NANOSECONDS
+            if answer in {Reason.DETECTOR_LATE, Reason.DETECTOR_STALE}:
+                raise DetectorStuckError(f"The detector has not answered in time for {waited:.1f} s.")
+            raise DetectorError(f"The detector has given no valid answer for {waited:.1f} s ({answer}).")
+        return answer
+
+    def _ask(self, raw: RawFrame) -> DetectionReport | Reason:
+        with self._changed:
+            if self._asked is not None:
+                return Reason.DETECTOR_STALE
+            self._question = self._asked = raw
+            self._answer = None
+            self._changed.notify_all()
+            if not self._changed.wait_for(lambda: self._answer is not None, self._deadline_s):
+                return Reason.DETECTOR_LATE
+            answer = self._answer
+            assert answer is not None  # noqa: S101  for the type checker: wait_for held it
+            return answer
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._question is not None or self._closed)
+                if self._closed:
+                    return
+                raw, self._question = self._question, None
+                assert raw is not None  # noqa: S101  for the type checker: wait_for held it
+            answer: DetectionReport | Reason
+            try:
+                answer = self._detector.detect(raw)
+            except LeaseError:
+                answer = Reason.DETECTOR_LATE
+            except Exception as error:  # noqa: BLE001  whatever a runtime raises, the frame is hidden
+                self._failed(f"{type(error).__name__}: {error}")
+                answer = Reason.DETECTOR_FAILED
+            with self._changed:
+                self._answer = answer
+                self._asked = None
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends the thread after its current question; a stuck one is left behind (it is a daemon thread)."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout=self._deadline_s)
+
+    def __enter__(self) -> DetectorGuard:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
