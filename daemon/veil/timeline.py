@@ -16,7 +16,7 @@ class LiveTimeline:
     """Puts frames of all epochs and slates on one strictly rising 90 kHz time line.
 
     Within an epoch, distances between frames are the camera's. An epoch begins where its first frame was
-    captured by the monotonic clock; a camera whose clock drifts from ours by over two seconds is put right there.
+    captured by the monotonic clock; a camera whose clock drifts from ours by over two seconds is put right.
     """
 
     def __init__(self, start_ns: int) -> None:

@@ -102,13 +102,7 @@ class DetectorGuard:
             return answer
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._question is not None or self._closed)
-                if self._closed:
-                    return
-                raw, self._question = self._question, None
-                assert raw is not None  # noqa: S101  for the type checker: wait_for held it
+        while (raw := self._next_question()) is not None:
             answer: DetectionReport | Reason
             try:
                 answer = self._detector.detect(raw)
@@ -121,6 +115,12 @@ class DetectorGuard:
                 self._answer = answer
                 self._asked = None
                 self._changed.notify_all()
+
+    def _next_question(self) -> RawFrame | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._question is not None or self._closed)
+            question, self._question = self._question, None
+            return question
 
     def close(self) -> None:
         """Ends the thread after its current question; a stuck one is left behind (it is a daemon thread)."""
