@@ -95,11 +95,11 @@ class DetectorGuard:
             self._question = self._asked = raw
             self._answer = None
             self._changed.notify_all()
-            if not self._changed.wait_for(lambda: self._answer is not None, self._deadline_s):
-                return Reason.DETECTOR_LATE
-            answer = self._answer
-            assert answer is not None  # noqa: S101  for the type checker: wait_for held it
-            return answer
+            return self._await_answer()
+
+    def _await_answer(self) -> DetectionReport | Reason:
+        self._changed.wait_for(lambda: self._answer is not None, self._deadline_s)
+        return self._answer or Reason.DETECTOR_LATE
 
     def _work(self) -> None:
         while (raw := self._next_question()) is not None:
