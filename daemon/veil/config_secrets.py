@@ -1,0 +1,79 @@
+"""Credentials of cameras: out of source URLs, and read when a camera is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from pydantic import SecretStr
+
+from veil.config import CameraConfig
+from veil.errors import ConfigError
+
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+
+
+class SplitSource(NamedTuple):
+    """A source without credentials, and what was inside it (percent-decoded)."""
+
+    source: str
+    user: str
+    password: str
+
+
+def split_credentials(source: str) -> SplitSource:
+    """Takes `user:password@` out of a URL. Anything that is not a URL comes back as it is."""
+    scheme, separator, rest = source.partition("://")
+    if not separator:
+        return SplitSource(source, "", "")
+    authority, slash, path = rest.partition("/")
+    login, at, host = authority.rpartition("@")
+    if not at and "@" in path and ":" in authority and not _ends_with_port(authority):
+        # A password with an unescaped slash: `rtsp://user:pa/ss@host/path`.
+        login, _, tail = rest.rpartition("@")
+        host, slash, path = tail.partition("/")
+    user, _, password = login.partition(":")
+    return SplitSource(f"{scheme}://{host}{slash}{path}", unquote(user), unquote(password))
+
+
+def _ends_with_port(authority: str) -> bool:
+    tail = authority.rpartition(":")[2]
+    return tail.isdigit() or tail.endswith("]")
+
+
+def camera_password(camera: CameraConfig, environ: Mapping[str, str]) -> SecretStr:
+    """The password of a camera: set directly, from a systemd credential, or from `capture.password_file`.
+
+    Read when the camera is opened and not before: a camera's process may read its own secret only.
+
+    Raises:
+        ConfigError: when the file cannot be read or holds nothing.
+    """
+    capture = camera.capture
+    if capture.password_file is None:
+        return capture.password
+    candidates = [capture.password_file]
+    if environ.get(CREDENTIALS_VARIABLE):
+        candidates.insert(0, Path(environ[CREDENTIALS_VARIABLE]) / capture.password_file.name)
+    reason = "does not exist"
+    for candidate in candidates:
+        try:
+            lines = candidate.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            continue
+        except UnicodeDecodeError:
+            reason = "is not UTF-8 text"
+            continue
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror})"
+            continue
+        if lines and lines[0].strip():
+            return SecretStr(lines[0].strip())
+        reason = "is empty"
+    # The name of the file is not shown: passwords get pasted into the wrong key.
+    raise ConfigError(
+        f"camera {camera.name}: the file that capture.password_file names {reason}.",
+        hint="Write the password into its first line, readable for the camera's process only (mode 0400).",
+    )
