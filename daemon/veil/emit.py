@@ -1,0 +1,351 @@
+"""The way out of one camera: look-back, cover, mask, encode, sinks; slates while there is nothing safe."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from veil.analyse import Analysed
+from veil.audit.event import Event, Kind, Value
+from veil.audit.log import EventSink
+from veil.audit.tally import FrameTally, Tally
+from veil.domain.clock import NANOSECONDS, Clock
+from veil.domain.cover import Cover, Reason, Regions, WholeFrame
+from veil.domain.detection import DetectionReport
+from veil.domain.track import Track
+from veil.encode.packet import MaskedPacket
+from veil.errors import PainterError
+from veil.frames.masked import MaskedFrame
+from veil.frames.picture import ColorInfo, FrameInfo
+from veil.frames.pool import even
+from veil.mask.masker import Masker, SlateMaker
+from veil.mask.targets import Target
+from veil.stats import CameraStats
+from veil.timeline import LIVE_TIME_BASE, FileTimeline, LiveTimeline
+
+_WHOLE_EPISODE_NS = 2 * NANOSECONDS
+_SLATE_INTERVAL_NS = NANOSECONDS // 2
+
+
+class Encodes(Protocol):
+    """The encoder's verbs; see `veil.encode.encoder`."""
+
+    def request_keyframe(self) -> None: ...
+
+    def encode(self, frame: MaskedFrame) -> Sequence[MaskedPacket]: ...
+
+    def flush(self) -> Sequence[MaskedPacket]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSpec:
+    """What an encoder is opened for; `width`, `height` are coded (even), `epoch` counts encoders."""
+
+    width: int
+    height: int
+    time_base: Fraction
+    color: ColorInfo
+    epoch: int
+
+
+class PacketSink(Protocol):
+    """Recorder, RTSP, file."""
+
+    def publish(self, packet: MaskedPacket) -> None: ...
+
+
+class FrameSink(Protocol):
+    """Snapshots."""
+
+    def offer(self, frame: MaskedFrame) -> None: ...
+
+
+class LooksBack(Protocol):
+    """See `veil.mask.lookback`."""
+
+    def push(self, sequence: int, time_ns: int, tracks: Sequence[Track]) -> None: ...
+
+    def take(self, sequence: int) -> tuple[Target, ...]: ...
+
+
+class Covers(Protocol):
+    """See `veil.mask.policy`."""
+
+    def cover(self, sequence: int, detectors: tuple[str, ...], targets: Sequence[Target]) -> Regions: ...
+
+
+@dataclass(frozen=True)
+class Makers:
+    """How the emitter gets its parts; tests put faults here."""
+
+    encoder: Callable[[EncoderSpec], Encodes]
+    lookback: Callable[[], LooksBack]
+    policy: Callable[[int, int], Covers]
+
+
+@dataclass(frozen=True, slots=True)
+class SlatePlan:
+    """When and what a live camera shows instead of a picture. `size` is used before the first frame."""
+
+    after_s: float
+    lines: tuple[str, ...]
+    size: tuple[int, int]
+
+
+class Emitter:
+    """Runs on the output thread of a camera. It alone masks, encodes and hands on.
+
+    Args:
+        lookback_ns: how long a frame waits for later frames, in media time.
+        capacity: frames that may wait; the oldest leaves early when there are more.
+        slates: None for files.
+    """
+
+    def __init__(
+        self,
+        makers: Makers,
+        *,
+        lookback_ns: int,
+        capacity: int,
+        timeline: LiveTimeline | FileTimeline,
+        slates: SlatePlan | None,
+        packet_sinks: Sequence[PacketSink],
+        frame_sinks: Sequence[FrameSink],
+        log: EventSink,
+        tally: Tally,
+        stats: CameraStats,
+        clock: Clock,
+    ) -> None:
+        self._makers = makers
+        self._lookback_ns = lookback_ns
+        self._capacity = capacity
+        self._timeline = timeline
+        self._slates = slates
+        self._packet_sinks = packet_sinks
+        self._frame_sinks = frame_sinks
+        self._log = log
+        self._tally = tally
+        self._stats = stats
+        self._clock = clock
+        self._masker = Masker()
+        self._waiting: deque[Analysed] = deque()
+        self._lookback = makers.lookback()
+        self._epoch = -1
+        self._policy: Covers | None = None
+        self._policy_size = (0, 0)
+        self._encoder: Encodes | None = None
+        self._spec: EncoderSpec | None = None
+        self._encoders = 0
+        self._slate_maker: SlateMaker | None = None
+        self._slating = False
+        self._last_out_ns = clock.monotonic_ns()
+        self._last_info: FrameInfo | None = None
+        self._whole: _WholeEpisode | None = None
+
+    def accept(self, item: Analysed) -> None:
+        """Takes over the raw lease; lets go of every frame whose look-back is over."""
+        if item.raw.info.epoch != self._epoch:
+            self._emit_all()
+            self._lookback = self._makers.lookback()
+            self._epoch = item.raw.info.epoch
+        self._waiting.append(item)
+        self._lookback.push(item.raw.info.sequence, item.time_ns, item.tracks)
+        while self._waiting and (
+            len(self._waiting) > self._capacity
+            or item.time_ns - self._waiting[0].time_ns >= self._lookback_ns
+        ):
+            self._emit(self._waiting.popleft())
+
+    def tick(self) -> None:
+        """For live cameras, several times a second: frames that wait too long leave, slates are sent."""
+        if self._slates is None:
+            return
+        now_ns = self._clock.monotonic_ns()
+        patience_ns = self._lookback_ns + int(self._slates.after_s * NANOSECONDS / 2)
+        while self._waiting and now_ns - self._waiting[0].raw.info.captured_ns > patience_ns:
+            self._emit(self._waiting.popleft())
+        interval_ns = _SLATE_INTERVAL_NS if self._slating else int(self._slates.after_s * NANOSECONDS)
+        if now_ns - self._last_out_ns >= interval_ns:
+            self._emit_slate(self._slates, now_ns)
+        if self._whole is not None and now_ns - self._whole.last_ns > _WHOLE_EPISODE_NS:
+            self._end_whole()
+
+    def finish(self) -> None:
+        """The source ended: everything that waits leaves, masked, and the encoder is emptied."""
+        self._emit_all()
+        self._end_whole()
+        self._close_encoder()
+
+    def abandon(self) -> None:
+        """Something failed: nothing that waits leaves."""
+        while self._waiting:
+            self._waiting.popleft().raw.release()
+        if self._encoder is not None:
+            self._encoder.close()
+            self._encoder = None
+
+    def request_keyframe(self) -> None:
+        """From any thread: the next packet starts a group of pictures."""
+        if self._encoder is not None:
+            self._encoder.request_keyframe()
+
+    def _emit_all(self) -> None:
+        while self._waiting:
+            self._emit(self._waiting.popleft())
+
+    def _emit(self, item: Analysed) -> None:
+        raw = item.raw
+        with raw:
+            cover = self._cover(item)
+            raw.info = self._timeline.place(raw.info)
+            begun = time.perf_counter_ns()
+            try:
+                masked = self._masker.mask(raw, cover)
+            except PainterError:
+                self._stats.dropped("painter_failed")
+                raise
+        self._stats.stage("paint", time.perf_counter_ns() - begun)
+        with masked:
+            if self._slating:
+                self._slating = False
+                self._log.append(Event(Kind.SLATE_ENDED, {}))
+            self._count(item, masked)
+            self._send(masked)
+        self._last_info = masked.info
+
+    def _cover(self, item: Analysed) -> Cover:
+        info = item.raw.info
+        targets = self._lookback.take(info.sequence)
+        match item.report:
+            case Reason() as reason:
+                return WholeFrame(info.sequence, reason)
+            case DetectionReport() as report:
+                return self._policy_for(info).cover(report.sequence, report.detectors, targets)
+
+    def _policy_for(self, info: FrameInfo) -> Covers:
+        size = (info.width, info.height)
+        if self._policy is None or size != self._policy_size:
+            self._policy = self._makers.policy(*size)
+            self._policy_size = size
+        return self._policy
+
+    def _send(self, masked: MaskedFrame) -> None:
+        encoder = self._encoder_for(masked.info)
+        begun = time.perf_counter_ns()
+        packets = encoder.encode(masked)
+        self._stats.stage("encode", time.perf_counter_ns() - begun)
+        now_ns = self._clock.monotonic_ns()
+        self._last_out_ns = now_ns
+        self._publish(packets)
+        if masked.is_slate:
+            self._stats.slate()
+        else:
+            masks = len(masked.cover.regions) if isinstance(masked.cover, Regions) else 0
+            self._stats.emitted(
+                now_ns, masks=masks, latency_ns=now_ns - masked.info.captured_ns - self._lookback_ns
+            )
+        for sink in self._frame_sinks:
+            sink.offer(masked)
+
+    def _publish(self, packets: Sequence[MaskedPacket]) -> None:
+        for packet in packets:
+            for sink in self._packet_sinks:
+                sink.publish(packet)
+
+    def _encoder_for(self, info: FrameInfo) -> Encodes:
+        width, height = even(info.width), even(info.height)
+        spec = self._spec
+        if (
+            self._encoder is None
+            or spec is None
+            or (spec.width, spec.height, spec.time_base, spec.color)
+            != (width, height, info.time_base, info.color)
+        ):
+            self._close_encoder()
+            self._encoders += 1
+            self._spec = EncoderSpec(width, height, info.time_base, info.color, self._encoders)
+            self._slate_maker = None
+            self._encoder = self._makers.encoder(self._spec)
+        return self._encoder
+
+    def _close_encoder(self) -> None:
+        if self._encoder is not None:
+            encoder, self._encoder = self._encoder, None
+            try:
+                self._publish(encoder.flush())
+            finally:
+                encoder.close()
+
+    def _emit_slate(self, plan: SlatePlan, now_ns: int) -> None:
+        last = self._last_info
+        if last is None:
+            width, height = plan.size
+            last = FrameInfo(0, 0, LIVE_TIME_BASE, 0, now_ns, width, height)
+        if not self._slating:
+            self._slating = True
+            self._log.append(Event(Kind.SLATE_STARTED, {}))
+            self.request_keyframe()
+        self._encoder_for(last)
+        if self._slate_maker is None:
+            self._slate_maker = SlateMaker(last.width, last.height, plan.lines)
+        if not isinstance(self._timeline, LiveTimeline):
+            raise TypeError("slates need a live time line")
+        info = self._timeline.slate(last, now_ns - self._lookback_ns)
+        with self._slate_maker.slate(info) as slate:
+            self._send(slate)
+
+    def _count(self, item: Analysed, masked: MaskedFrame) -> None:
+        match masked.cover:
+            case WholeFrame(reason=reason):
+                self._stats.hidden()
+                self._note_whole(reason)
+                whole: str | None = str(reason)
+                masks = 0
+                operators: tuple[str, ...] = ()
+            case Regions(regions=regions):
+                whole, masks = None, len(regions)
+                operators = tuple(type(region.operator).__name__.lower() for region in regions)
+        detections = item.report.detections if isinstance(item.report, DetectionReport) else ()
+        self._tally.add(
+            FrameTally(
+                sequence=masked.info.sequence,
+                detections=tuple(str(detection.kind) for detection in detections),
+                tracks=tuple((str(track.kind), track.track_id) for track in item.tracks),
+                lowest_score_permille=min(
+                    (int(detection.score * 1000) for detection in detections), default=None
+                ),
+                masks=masks,
+                operators=operators,
+                whole_reason=whole,
+            )
+        )
+
+    def _note_whole(self, reason: Reason) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if self._whole is None:
+            self._whole = _WholeEpisode(reason, 0, now_ns)
+            self._log.append(Event(Kind.WHOLE_FRAME, {"state": "begun", "reason": str(reason)}))
+        self._whole = _WholeEpisode(self._whole.reason, self._whole.frames + 1, now_ns)
+
+    def _end_whole(self) -> None:
+        if self._whole is not None:
+            data: dict[str, Value] = {
+                "state": "ended",
+                "reason": str(self._whole.reason),
+                "frames": self._whole.frames,
+            }
+            self._whole = None
+            self._log.append(Event(Kind.WHOLE_FRAME, data))
+
+
+@dataclass(frozen=True, slots=True)
+class _WholeEpisode:
+    reason: Reason
+    frames: int
+    last_ns: int
