@@ -1,0 +1,197 @@
+"""The one full-size copy of a frame: from the decoder's picture into a slot of the camera's pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Final
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import Colorspace, VideoReformatter
+from numpy.typing import NDArray
+
+from veil.errors import CaptureError
+from veil.frames.picture import ColorInfo, PlaneArray, Planes
+from veil.frames.pool import Slot, even
+
+_NEUTRAL: Final = 128
+_JPEG_RANGE: Final = 2
+_RGB_MATRIX: Final = 0
+_BT709: Final = 1
+_BT601: Final = 6
+
+Sample = NDArray[np.uint8] | NDArray[np.uint16]
+_Chroma = tuple[Sample, Sample] | None
+
+
+class Rotation(IntEnum):
+    """Quarter turns counterclockwise that bring a picture upright."""
+
+    NONE = 0
+    LEFT = 1
+    HALF = 2
+    RIGHT = 3
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Visible size after the turn."""
+        return (height, width) if self in {Rotation.LEFT, Rotation.RIGHT} else (width, height)
+
+
+def rotation_of(frame: av.VideoFrame) -> Rotation:
+    """The display matrix of the frame's container, rounded to quarter turns."""
+    return Rotation(round(frame.rotation / 90) % 4)
+
+
+class FrameCopier:
+    """Copies decoded pictures into slots.
+
+    One per source: it keeps the colour converter of the rarer formats.
+
+    Attributes:
+        full_size_copies: how often pixels of a whole frame were written since the start. One a frame for
+            4:2:0, 4:2:2, 4:4:4, grey, NV12 and YUYV of 8 bit, and planar 10 bit 4:2:0; two for all else.
+    """
+
+    def __init__(self) -> None:
+        self.full_size_copies = 0
+        self._reformatter = VideoReformatter()
+
+    def copy(self, frame: av.VideoFrame, slot: Slot, rotation: Rotation = Rotation.NONE) -> ColorInfo:
+        """Fills the whole slot; odd sizes are padded to even by repeating the last row and column.
+
+        Raises:
+            CaptureError: the slot has another size than the (turned) picture, or the format is unknown.
+        """
+        if tuple(map(even, rotation.size(frame.width, frame.height))) != (slot.width, slot.height):
+            raise CaptureError(
+                f"A picture of {frame.width}x{frame.height} does not fit into {slot.width}x{slot.height}."
+            )
+        color = _color(frame)
+        reader = _READERS.get(frame.format.name)
+        if reader is None:
+            frame, color = self._converted(frame, color)
+            reader = _read_planar
+        luma, chroma = reader(frame)
+        _store(luma, chroma, slot.planes, rotation)
+        self.full_size_copies += 1
+        return color
+
+    def _converted(self, frame: av.VideoFrame, color: ColorInfo) -> tuple[av.VideoFrame, ColorInfo]:
+        target: Colorspace | None = None
+        if frame.format.is_rgb or frame.format.name == "pal8" or frame.format.is_bayer:
+            is_hd = frame.height >= 720
+            target = Colorspace.ITU709 if is_hd else Colorspace.ITU601
+            color = ColorInfo(False, color.primaries, color.transfer, _BT709 if is_hd else _BT601)
+        try:
+            converted = self._reformatter.reformat(frame, format="yuv420p", dst_colorspace=target, threads=1)
+        except (av.FFmpegError, ValueError) as error:
+            raise CaptureError(
+                f"Pictures of format {frame.format.name} cannot be converted ({type(error).__name__})."
+            ) from None
+        self.full_size_copies += 1
+        return converted, color
+
+
+def _color(frame: av.VideoFrame) -> ColorInfo:
+    is_jpeg = frame.color_range == _JPEG_RANGE or frame.format.name.startswith("yuvj")
+    matrix = int(frame.colorspace)
+    return ColorInfo(
+        full_range=is_jpeg,
+        primaries=int(frame.color_primaries),
+        transfer=int(frame.color_trc),
+        # Matrix 0 is RGB, which no slot holds; some encoders write it for "not said".
+        matrix=2 if matrix == _RGB_MATRIX else matrix,
+    )
+
+
+def _plane(frame: av.VideoFrame, index: int, width: int, height: int) -> PlaneArray:
+    plane = frame.planes[index]
+    flat: PlaneArray = np.frombuffer(memoryview(plane), np.uint8)
+    stride = abs(plane.line_size)
+    return flat[: stride * height].reshape(height, stride)[:, :width]
+
+
+def _chroma_size(frame: av.VideoFrame) -> tuple[int, int]:
+    return frame.format.chroma_width(frame.width), frame.format.chroma_height(frame.height)
+
+
+def _read_planar(frame: av.VideoFrame) -> tuple[Sample, _Chroma]:
+    width, height = _chroma_size(frame)
+    luma = _plane(frame, 0, frame.width, frame.height)
+    return luma, (_plane(frame, 1, width, height), _plane(frame, 2, width, height))
+
+
+def _read_planar_10(frame: av.VideoFrame) -> tuple[Sample, _Chroma]:
+    width, height = _chroma_size(frame)
+    luma = _plane(frame, 0, frame.width * 2, frame.height).view(np.uint16)
+    return luma, (
+        _plane(frame, 1, width * 2, height).view(np.uint16),
+        _plane(frame, 2, width * 2, height).view(np.uint16),
+    )
+
+
+def _read_nv12(frame: av.VideoFrame) -> tuple[Sample, _Chroma]:
+    width, height = _chroma_size(frame)
+    pairs = _plane(frame, 1, width * 2, height)
+    return _plane(frame, 0, frame.width, frame.height), (pairs[:, 0::2], pairs[:, 1::2])
+
+
+def _read_grey(frame: av.VideoFrame) -> tuple[Sample, _Chroma]:
+    return _plane(frame, 0, frame.width, frame.height), None
+
+
+def _read_yuyv(frame: av.VideoFrame) -> tuple[Sample, _Chroma]:
+    packed = _plane(frame, 0, even(frame.width) * 2, frame.height)
+    return packed[:, 0 : frame.width * 2 : 2], (packed[:, 1::4], packed[:, 3::4])
+
+
+_READERS: Final[dict[str, Callable[[av.VideoFrame], tuple[Sample, _Chroma]]]] = {
+    "yuv420p": _read_planar,
+    "yuvj420p": _read_planar,
+    "yuv422p": _read_planar,
+    "yuvj422p": _read_planar,
+    "yuv444p": _read_planar,
+    "yuvj444p": _read_planar,
+    "yuv420p10le": _read_planar_10,
+    "nv12": _read_nv12,
+    "gray": _read_grey,
+    "yuyv422": _read_yuyv,
+}
+
+
+def _store(luma: Sample, chroma: _Chroma, planes: Planes, rotation: Rotation) -> None:
+    _put(np.rot90(luma, rotation), planes.y)
+    for source, target in zip(chroma or (None, None), (planes.u, planes.v), strict=True):
+        if source is None:
+            target[...] = _NEUTRAL
+        else:
+            _put_chroma(np.rot90(source, rotation), target)
+
+
+def _put(source: Sample, target: PlaneArray) -> None:
+    """Writes `source` into the upper left of `target` and repeats its last row and column."""
+    height, width = source.shape
+    if source.dtype == np.uint16:
+        np.right_shift(source, 2, out=target[:height, :width], casting="unsafe")
+    else:
+        target[:height, :width] = source
+    if width < target.shape[1]:
+        target[:height, width:] = target[:height, width - 1 : width]
+    if height < target.shape[0]:
+        target[height:] = target[height - 1 : height]
+
+
+def _put_chroma(source: Sample, target: PlaneArray) -> None:
+    """As `_put`, where `source` may be up to twice as wide or high: pairs of samples are averaged."""
+    height, width = target.shape
+    if source.shape == target.shape:
+        _put(source, target)
+        return
+    wide: PlaneArray = np.ascontiguousarray(source, np.uint8)
+    pad_rows = 2 * height - source.shape[0] if source.shape[0] > height else 0
+    pad_columns = 2 * width - source.shape[1] if source.shape[1] > width else 0
+    if pad_rows or pad_columns:
+        wide = np.pad(wide, ((0, pad_rows), (0, pad_columns)), mode="edge")
+    target[...] = cv2.resize(wide, (width, height), interpolation=cv2.INTER_AREA)

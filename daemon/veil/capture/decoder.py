@@ -1,0 +1,109 @@
+"""Decoding within limits: a picture over the configured size is refused before its pixels are allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import av
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from veil.config import CaptureConfig
+from veil.errors import CaptureError, FrameTooLargeError
+
+DEFAULT_FRAME_RATE: Final = 25.0
+_OUTPUT_CORRUPT: Final = 1 << 3
+
+
+class Threading(StrEnum):
+    """`SLICE` adds no delay (live); `AUTO` decodes several frames at once (files)."""
+
+    SLICE = "SLICE"
+    AUTO = "AUTO"
+
+
+class DecodeError(CaptureError):
+    """One packet could not be decoded; what follows may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The largest picture that is decoded, in pixels; both directions count."""
+
+    max_width: int
+    max_height: int
+
+    @classmethod
+    def of(cls, config: CaptureConfig) -> Limits:
+        return cls(config.max_width, config.max_height)
+
+    @property
+    def codec_options(self) -> dict[str, str]:
+        """For the codec library, which refuses to allocate more; also while it probes the stream."""
+        return {"max_pixels": str(self.max_width * self.max_height)}
+
+    def check(self, width: int, height: int) -> None:
+        """Raises FrameTooLargeError."""
+        if width > self.max_width or height > self.max_height:
+            raise FrameTooLargeError(
+                f"The source sends pictures of {width}x{height}; the limit is "
+                f"{self.max_width}x{self.max_height}.",
+                hint="Set a smaller size in the camera, or raise capture.max_width and capture.max_height.",
+            )
+
+
+class Decoder:
+    """One video stream's decoder, with its limits."""
+
+    def __init__(self, context: VideoCodecContext, limits: Limits) -> None:
+        self._context = context
+        self._limits = limits
+
+    @classmethod
+    def of_stream(cls, stream: VideoStream, limits: Limits, threads: int, threading: Threading) -> Decoder:
+        """Raises FrameTooLargeError where the stream announces too large a picture, CaptureError without a
+        decoder for its codec."""
+        context: VideoCodecContext | None = stream.codec_context
+        if context is None:
+            raise CaptureError(
+                "There is no decoder for the source's video codec.", hint="Set the camera to H.264 or H.265."
+            )
+        limits.check(context.width, context.height)
+        context.options = dict(limits.codec_options)
+        context.thread_type = threading.value
+        context.thread_count = threads
+        if threading is Threading.AUTO:
+            # A file's pictures are all delivered, damaged ones too, so that their number stays the same.
+            context.flags |= _OUTPUT_CORRUPT
+        return cls(context, limits)
+
+    def decode(self, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
+        """Pictures in presentation order.
+
+        Raises:
+            DecodeError: this packet is broken.
+            FrameTooLargeError: the picture would be over the limits; nothing was allocated for it.
+        """
+        try:
+            frames = self._context.decode(packet)
+        except EOFError:
+            return []
+        except (av.FFmpegError, ValueError) as error:
+            problem = type(error).__name__
+        else:
+            for frame in frames:
+                self._limits.check(frame.width, frame.height)
+            return frames
+        self._limits.check(self._context.width, self._context.height)
+        raise DecodeError(f"A packet could not be decoded ({problem}).")
+
+
+def frame_rate_of(stream: VideoStream) -> float:
+    """What the stream says, or 25 where that makes no sense."""
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate is not None and 1 <= rate <= 240:
+            return float(rate)
+    return DEFAULT_FRAME_RATE
