@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -18,14 +20,14 @@ from veil.domain.cover import Cover, Reason, Regions, WholeFrame
 from veil.domain.detection import DetectionReport
 from veil.domain.track import Track
 from veil.encode.packet import MaskedPacket
-from veil.errors import PainterError
+from veil.errors import PainterError, PipelineError
 from veil.frames.masked import MaskedFrame
 from veil.frames.picture import ColorInfo, FrameInfo
 from veil.frames.pool import even
 from veil.mask.masker import Masker, SlateMaker
 from veil.mask.targets import Target
 from veil.stats import CameraStats
-from veil.timeline import LIVE_TIME_BASE, FileTimeline, LiveTimeline
+from veil.timeline import LIVE_TIME_BASE, Timeline
 
 _WHOLE_EPISODE_NS = 2 * NANOSECONDS
 _SLATE_INTERVAL_NS = NANOSECONDS // 2
@@ -39,8 +41,6 @@ class Encodes(Protocol):
     def encode(self, frame: MaskedFrame) -> Sequence[MaskedPacket]: ...
 
     def flush(self) -> Sequence[MaskedPacket]: ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Covers(Protocol):
 class Makers:
     """How the emitter gets its parts; tests put faults here."""
 
-    encoder: Callable[[EncoderSpec], Encodes]
+    encoder: Callable[[EncoderSpec], AbstractContextManager[Encodes]]
     lookback: Callable[[], LooksBack]
     policy: Callable[[int, int], Covers]
 
@@ -113,7 +113,7 @@ class Emitter:
         *,
         lookback_ns: int,
         capacity: int,
-        timeline: LiveTimeline | FileTimeline,
+        timeline: Timeline,
         slates: SlatePlan | None,
         packet_sinks: Sequence[PacketSink],
         frame_sinks: Sequence[FrameSink],
@@ -140,6 +140,7 @@ class Emitter:
         self._policy: Covers | None = None
         self._policy_size = (0, 0)
         self._encoder: Encodes | None = None
+        self._encoder_scope = ExitStack()
         self._spec: EncoderSpec | None = None
         self._encoders = 0
         self._slate_maker: SlateMaker | None = None
@@ -186,9 +187,8 @@ class Emitter:
         """Something failed: nothing that waits leaves."""
         while self._waiting:
             self._waiting.popleft().raw.release()
-        if self._encoder is not None:
-            self._encoder.close()
-            self._encoder = None
+        self._encoder = None
+        self._encoder_scope.close()
 
     def request_keyframe(self) -> None:
         """From any thread: the next packet starts a group of pictures."""
@@ -203,7 +203,7 @@ class Emitter:
         raw = item.raw
         with raw:
             cover = self._cover(item)
-            raw.info = self._timeline.place(raw.info)
+            raw.info = self._on_stream(self._timeline.place(raw.info))
             begun = time.perf_counter_ns()
             try:
                 masked = self._masker.mask(raw, cover)
@@ -236,9 +236,10 @@ class Emitter:
         return self._policy
 
     def _send(self, masked: MaskedFrame) -> None:
-        encoder = self._encoder_for(masked.info)
+        if self._encoder is None:
+            raise PipelineError("a frame was to be sent without an encoder")
         begun = time.perf_counter_ns()
-        packets = encoder.encode(masked)
+        packets = self._encoder.encode(masked)
         self._stats.stage("encode", time.perf_counter_ns() - begun)
         now_ns = self._clock.monotonic_ns()
         self._last_out_ns = now_ns
@@ -258,29 +259,25 @@ class Emitter:
             for sink in self._packet_sinks:
                 sink.publish(packet)
 
-    def _encoder_for(self, info: FrameInfo) -> Encodes:
-        width, height = even(info.width), even(info.height)
-        spec = self._spec
-        if (
-            self._encoder is None
-            or spec is None
-            or (spec.width, spec.height, spec.time_base, spec.color)
-            != (width, height, info.time_base, info.color)
-        ):
+    def _on_stream(self, info: FrameInfo) -> FrameInfo:
+        """Opens an encoder for frames like `info` where the present one does not fit; `info` with its epoch.
+
+        A camera that was away and comes back with the same picture goes on in the same stream.
+        """
+        wanted = EncoderSpec(even(info.width), even(info.height), info.time_base, info.color, self._encoders)
+        if self._encoder is None or self._spec != wanted:
             self._close_encoder()
             self._encoders += 1
-            self._spec = EncoderSpec(width, height, info.time_base, info.color, self._encoders)
+            self._spec = dataclasses.replace(wanted, epoch=self._encoders)
             self._slate_maker = None
-            self._encoder = self._makers.encoder(self._spec)
-        return self._encoder
+            self._encoder = self._encoder_scope.enter_context(self._makers.encoder(self._spec))
+        return dataclasses.replace(info, epoch=self._encoders)
 
     def _close_encoder(self) -> None:
         if self._encoder is not None:
             encoder, self._encoder = self._encoder, None
-            try:
+            with self._encoder_scope:
                 self._publish(encoder.flush())
-            finally:
-                encoder.close()
 
     def _emit_slate(self, plan: SlatePlan, now_ns: int) -> None:
         last = self._last_info
@@ -291,12 +288,9 @@ class Emitter:
             self._slating = True
             self._log.append(Event(Kind.SLATE_STARTED, {}))
             self.request_keyframe()
-        self._encoder_for(last)
+        info = self._on_stream(self._timeline.slate(last, now_ns - self._lookback_ns))
         if self._slate_maker is None:
             self._slate_maker = SlateMaker(last.width, last.height, plan.lines)
-        if not isinstance(self._timeline, LiveTimeline):
-            raise TypeError("slates need a live time line")
-        info = self._timeline.slate(last, now_ns - self._lookback_ns)
         with self._slate_maker.slate(info) as slate:
             self._send(slate)
 

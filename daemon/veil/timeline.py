@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
+from typing import Protocol
 
 from veil.domain.clock import NANOSECONDS, media_ns
+from veil.errors import PipelineError
 from veil.frames.picture import FrameInfo
 
 LIVE_TIME_BASE = Fraction(1, 90_000)
 _DRIFT_LIMIT_NS = 2 * NANOSECONDS
+
+
+class Timeline(Protocol):
+    """Where a frame or a slate stands in the output."""
+
+    def place(self, info: FrameInfo) -> FrameInfo:
+        """`info` with its place on the output's time line."""
+        ...
+
+    def slate(self, info: FrameInfo, now_ns: int) -> FrameInfo:
+        """`info` placed at the monotonic time `now_ns`."""
+        ...
 
 
 class LiveTimeline:
@@ -49,3 +63,6 @@ class FileTimeline:
 
     def place(self, info: FrameInfo) -> FrameInfo:
         return info
+
+    def slate(self, info: FrameInfo, now_ns: int) -> FrameInfo:
+        raise PipelineError(f"a file has no slates (frame {info.sequence}, {now_ns} ns)")
