@@ -62,6 +62,7 @@ class CaptureConfig(Section):
     password_file: Path | None = Field(
         None,
         description="file whose first line is the password; a systemd credential of the same file name wins",
+        examples=["/etc/veil/secrets/front.password"],
     )
     connect_timeout_s: float = Field(
         5.0, ge=0.5, le=60, description="seconds until a camera that does not answer counts as away"
@@ -82,16 +83,25 @@ class CaptureConfig(Section):
         2160, ge=16, le=16384, description="pixels; higher pictures are refused before they are decoded"
     )
     width: int | None = Field(
-        None, ge=16, le=16384, description="pixels to ask a V4L2 device for; unset: what it offers first"
+        None,
+        ge=16,
+        le=16384,
+        description="pixels to ask a V4L2 device for; unset: what it offers first",
+        examples=[1920],
     )
     height: int | None = Field(
-        None, ge=16, le=16384, description="pixels to ask a V4L2 device for; unset: what it offers first"
+        None,
+        ge=16,
+        le=16384,
+        description="pixels to ask a V4L2 device for; unset: what it offers first",
+        examples=[1080],
     )
     frame_rate: float | None = Field(
         None,
         gt=0,
         le=240,
         description="frames a second to ask a V4L2 device for; unset: what it offers first",
+        examples=[30.0],
     )
     pixel_format: Literal["auto", "yuyv", "mjpeg", "nv12"] = Field(
         "auto", description="what to ask a V4L2 device for; auto: the first that it offers"
@@ -123,10 +133,18 @@ class ThresholdConfig(Section):
     """
 
     score: float | None = Field(
-        None, ge=0.01, le=0.6, description="score (0..1) from which a detection masks; unset: the bundle's"
+        None,
+        ge=0.01,
+        le=0.6,
+        description="score (0..1) from which a detection masks; unset: the bundle's",
+        examples=[0.35],
     )
     low: float | None = Field(
-        None, ge=0.01, le=0.5, description="score (0..1) from which it extends a track; unset: the bundle's"
+        None,
+        ge=0.01,
+        le=0.5,
+        description="score (0..1) from which it extends a track; unset: the bundle's",
+        examples=[0.1],
     )
     min_size: float = Field(
         0.0, ge=0, le=24, description="pixels of the shorter side, in the frame; smaller ones are ignored"
@@ -146,7 +164,9 @@ class DetectorConfig(Section):
         "veil-s", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of the model bundle"
     )
     bundle_dir: Path | None = Field(
-        None, description="folder with bundles; unset: the installed slot, else those that ship with Veil"
+        None,
+        description="folder with bundles; unset: the installed slot, else those that ship with Veil",
+        examples=["/var/lib/veil/bundles"],
     )
     runtime: Literal["onnx", "tflite"] = Field("onnx", description="what runs the model")
     provider: Literal["cpu", "openvino", "tensorrt", "cuda"] = Field(
@@ -217,9 +237,10 @@ class PolicyConfig(Section):
 class ZoneConfig(Section):
     """`[[mask.zones]]`: a polygon in normalized coordinates."""
 
-    name: Name = Field(description="name of the zone, in evidence")
+    name: Name = Field(description="name of the zone, in evidence", examples=["clock"])
     points: Points = Field(
-        description="corners [x, y], 0..1 of the picture's width and height, no crossing edges"
+        description="corners [x, y], 0..1 of the picture's width and height, no crossing edges",
+        examples=[[[0.0, 0.0], [1.0, 0.0], [1.0, 0.12], [0.0, 0.12]]],
     )
     mask: Literal["always", "policy"] = Field(
         "always",
@@ -288,7 +309,9 @@ class RecorderConfig(Section):
 
     enabled: bool = Field(default=True, description="whether recordings are written")
     directory: Path | None = Field(
-        None, description="each camera writes into its folder NAME in here; unset: STATE_DIR/recordings"
+        None,
+        description="each camera writes into its folder NAME in here; unset: STATE_DIR/recordings",
+        examples=["/srv/recordings"],
     )
     segment_s: float = Field(60.0, ge=1, le=3600, description="seconds a file, cut at the next keyframe")
     fragment_s: float = Field(1.0, ge=0.2, le=10, description="seconds a fragment: what a power cut can cost")
@@ -359,6 +382,7 @@ class CameraConfig(CameraSections):
         min_length=1,
         max_length=2048,
         description="rtsp://HOST/PATH, rtsps://HOST/PATH, /dev/videoN, a file or a folder",
+        examples=["rtsp://192.0.2.10:554/stream1"],
     )
 
     @field_validator("source")

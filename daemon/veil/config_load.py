@@ -47,7 +47,10 @@ S = TypeVar("S", bound=Section)
 class CameraEntry(CameraSections):
     """`[camera.NAME]` as it stands in the file: a source, and what differs from the defaults."""
 
-    source: str = Field(description=str(CameraConfig.model_fields["source"].description))
+    source: str = Field(
+        description=str(CameraConfig.model_fields["source"].description),
+        examples=CameraConfig.model_fields["source"].examples,
+    )
 
 
 class ConfigFile(CameraSections):
