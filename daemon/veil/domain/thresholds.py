@@ -12,7 +12,8 @@ class ClassThresholds:
     Attributes:
         score: a detection at or above it masks at once and starts a track; 0..1.
         low: a detection at or above it extends a track that exists already; at most `score`.
-        min_size: pixels of the box's shorter side in the frame; smaller detections are not considered.
+        min_size: pixels of the box's shorter side in the frame; smaller detections extend tracks, but do not
+            start one.
 
     Raises:
         ValueError: when the numbers do not hold together (NaN included).
