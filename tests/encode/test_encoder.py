@@ -95,9 +95,8 @@ def test_a_released_frame_is_refused() -> None:
             encoder.encode(frame)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_equal_pictures_give_equal_bytes(threads: int) -> None:
-    config = EncoderConfig(threads=threads, bit_rate=300_000, keyframe_interval_s=0.5)
+def test_equal_pictures_give_equal_bytes() -> None:
+    config = EncoderConfig(threads=1, bit_rate=300_000, keyframe_interval_s=0.5)
     runs = [[p.data for p in Camera(640, 360).packets(45, config)] for _ in range(3)]
     assert runs[0] == runs[1] == runs[2]
 

@@ -132,8 +132,9 @@ def open_codec(
         context.color_primaries = color.primaries
         context.color_trc = color.transfer
         context.colorspace = color.matrix
-        context.flags |= Flags.global_header
+        context.flags |= Flags.global_header | Flags.bitexact
         if codec.name == "libx264":
+            # Slices, not frames: frame threads would hold a picture back for each thread.
             # Slices, not frames: frame threads would hold a picture back for each thread.
             context.thread_count, context.thread_type = config.threads, ThreadType.SLICE
         context.options = _options(config)
