@@ -1,1 +1,1 @@
-"""The machine: systemd notification, thermal state, disk, clock."""
+"""The machine: systemd notification, disk, clock, temperatures, use of a process."""
