@@ -6,7 +6,9 @@ import importlib
 import os
 import socket
 from collections.abc import Callable, Mapping
+from types import ModuleType
 
+_systemd: ModuleType | None
 try:
     # By name at run time: type checkers take the repository's folder systemd/ for the package.
     _systemd = importlib.import_module("systemd.daemon")
