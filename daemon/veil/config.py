@@ -300,7 +300,9 @@ class EncoderConfig(Section):
     keyframe_interval_s: float = Field(
         2.0, ge=0.2, le=10, description="seconds between keyframes; a late viewer waits this long"
     )
-    threads: int = Field(2, ge=1, le=16, description="threads of a software encoder")
+    threads: int = Field(
+        1, ge=1, le=16, description="of libx264; with 1 alone, equal pictures give equal bytes"
+    )
     device: str = Field("", max_length=128, description="device of a hardware encoder; empty: the first one")
 
 

@@ -42,8 +42,8 @@ class Encoder:
 
     libx264 reads the slot during `encode` only and keeps no reference, so the frame may be released right
     after. Hardware encoders may read on, so they get a converted copy of their own, never the slot.
-    With one thread, equal pictures in equal order give equal bytes. With more, x264 holds the rate of one slice
-    against the others' state at that moment, so equal pictures may differ in quantization from run to run.
+    With one thread, equal pictures in equal order give equal bytes. With more, x264 holds a slice's rate
+    against the others' state of that moment, so equal pictures may differ in quantization from run to run.
 
     Args:
         config: the `[encoder]` section.
