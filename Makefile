@@ -1,0 +1,72 @@
+# Veil. `make help` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint fmt types contracts pytest test-matrix faults bench schema lock clean
+
+BIN := .venv/bin
+# Sources may hold $ and quotes: they travel by the environment, unexpanded.
+override export VEIL_DEMO_SOURCE := $(value SOURCE)
+override export VEIL_DEMO_DURATION := $(value DURATION)
+PYTEST_ARGS ?=
+MATRIX_ARGS ?= tests -m "not slow"
+# What VEIL_FAULTS, VEIL_BOXES and VEIL_KILLS lengthen.
+FAULT_TESTS ?= $(wildcard tests/fault tests/faults tests/privacy tests/interference tests/kill)
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
+
+setup:  ## system packages where that is allowed, and .venv from requirements.lock
+	@.ci/setup
+
+demo: setup  ## a camera, its anonymized stream and recordings; SOURCE=rtsp://… or /dev/video0, DURATION=20
+	@exec $(BIN)/python -m veil.demo \
+	    $${VEIL_DEMO_SOURCE:+--source "$$VEIL_DEMO_SOURCE"} $${VEIL_DEMO_DURATION:+--duration "$$VEIL_DEMO_DURATION"}
+
+test: setup  ## set up and run everything, as CI does
+	@$(MAKE) --no-print-directory check
+
+check: lint types contracts pytest  ## everything, without setup
+
+lint:  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:  ## mypy --strict
+	$(BIN)/mypy
+
+contracts:  ## which part may import which
+	$(BIN)/lint-imports --no-cache
+
+pytest:  ## the tests; PYTEST_ARGS="-k name"
+	$(BIN)/python -m pytest -ra --durations=10 $(PYTEST_ARGS)
+
+fmt:  ## format and sort
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test-matrix:  ## the quick tests on Python 3.11, 3.12 and 3.13
+	@.ci/matrix $(MATRIX_ARGS)
+
+faults: setup  ## the long versions: 10,000 faults, 1,000 pairs of boxes, 200 kills
+	VEIL_FAULTS=10000 VEIL_BOXES=1000 VEIL_KILLS=200 $(BIN)/python -m pytest -ra --timeout=0 $(FAULT_TESTS)
+
+bench: setup  ## speed and memory beside ffmpeg and deface; BENCH_ARGS=…
+	@. .ci/lib.sh; fill_bench_environment .venv-bench $(BIN)/python bench/requirements.txt
+	$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+schema:  ## edge-configs/schema.json and reference.toml from the program
+	$(BIN)/python -m veil.config_schema schema >edge-configs/schema.json.new
+	$(BIN)/python -m veil.config_schema reference >edge-configs/reference.toml.new
+	mv edge-configs/schema.json.new edge-configs/schema.json
+	mv edge-configs/reference.toml.new edge-configs/reference.toml
+
+lock:  ## requirements.lock from pyproject.toml (needs uv: pip install uv)
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate --no-header \
+	    pyproject.toml -o requirements.lock
+
+clean:  ## what was made here, except recordings
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+-include models/models.mk
