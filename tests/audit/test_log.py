@@ -24,7 +24,7 @@ def lines(directory: Path) -> list[dict[str, object]]:
 
 def test_sequence_goes_on_after_reopening(tmp_path: Path) -> None:
     for expected in range(3):
-        with EventLog(tmp_path, "front", CLOCK) as log:
+        with EventLog(tmp_path / "events.jsonl", "front", CLOCK) as log:
             assert log.append(Event(Kind.FAULT, {"text": "x" * 70_000})) == expected
     assert [line["seq"] for line in lines(tmp_path)] == [0, 1, 2]
 
@@ -35,7 +35,7 @@ def test_torn_tail_is_cut_and_the_repair_is_an_event(
     tmp_path_factory: pytest.TempPathFactory, cut: int
 ) -> None:
     directory = tmp_path_factory.mktemp("log")
-    with EventLog(directory, "front", CLOCK) as log:
+    with EventLog(directory / "events.jsonl", "front", CLOCK) as log:
         for number in range(20):
             log.append(Event(Kind.FAULT, {"number": number}))
     path = directory / "events.jsonl"
@@ -43,7 +43,7 @@ def test_torn_tail_is_cut_and_the_repair_is_an_event(
     os.truncate(path, max(0, size - cut))
     whole = path.read_bytes().count(b"\n")
     torn = not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
-    with EventLog(directory, "front", CLOCK) as log:
+    with EventLog(directory / "events.jsonl", "front", CLOCK) as log:
         assert log.next_sequence == whole + torn
     kept = lines(directory)
     assert [line["seq"] for line in kept] == list(range(len(kept)))
@@ -51,11 +51,11 @@ def test_torn_tail_is_cut_and_the_repair_is_an_event(
 
 
 def test_second_process_cannot_open_the_log(tmp_path: Path) -> None:
-    with EventLog(tmp_path, "front", CLOCK):
+    with EventLog(tmp_path / "events.jsonl", "front", CLOCK):
         child = os.fork()
         if child == 0:
             try:
-                EventLog(tmp_path, "front", CLOCK)
+                EventLog(tmp_path / "events.jsonl", "front", CLOCK)
             except LogError:
                 os._exit(7)
             os._exit(0)
@@ -65,9 +65,9 @@ def test_second_process_cannot_open_the_log(tmp_path: Path) -> None:
 def test_failing_write_is_a_named_error_and_the_log_stays_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with EventLog(tmp_path, "front", CLOCK) as log:
+    with EventLog(tmp_path / "events.jsonl", "front", CLOCK) as log:
         log.append(Event(Kind.FAULT, {}))
-        (tmp_path / "reserve").unlink()
+        (tmp_path / "events.jsonl.reserve").unlink()
 
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
@@ -81,11 +81,11 @@ def test_failing_write_is_a_named_error_and_the_log_stays_whole(
 
 
 def test_full_disk_uses_the_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with EventLog(tmp_path, "front", CLOCK) as log:
+    with EventLog(tmp_path / "events.jsonl", "front", CLOCK) as log:
         real = os.fdatasync
 
         def full_until_reserve_is_gone(descriptor: int) -> None:
-            if (tmp_path / "reserve").exists():
+            if (tmp_path / "events.jsonl.reserve").exists():
                 raise OSError(28, "No space left on device")
             real(descriptor)
 

@@ -13,7 +13,7 @@ from veil.audit.event import Event, Kind, canonical_line
 from veil.domain.clock import Clock
 from veil.errors import LogError
 
-_RESERVE_BYTES = 1 << 20
+RESERVE_BYTES = 1 << 20
 
 
 class EventSink(Protocol):
@@ -24,33 +24,47 @@ class EventSink(Protocol):
         ...
 
 
+class Unlogged:
+    """Takes events and keeps none: for a file anonymized without `--evidence`."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def append(self, event: Event) -> int:
+        del event
+        self._next += 1
+        return self._next - 1
+
+
 class EventLog:
-    """`DIR/events.jsonl` with a reserve of disk space beside it, so that "disk full" can still be logged.
+    """A file with a reserve of disk space beside it, so that "disk full" can still be logged.
 
     A torn last line (power cut) is cut off when the log is opened, and the repair is an event of its own. One
     process has a log open at a time (the file is locked). Raises LogError for a log that cannot be opened.
 
     Args:
-        directory: made if missing, mode 0750.
+        path: made if missing, mode 0640, its folder 0750.
         name: the log's name, repeated in each line.
+        reserve_bytes: 0 for none.
     """
 
-    def __init__(self, directory: Path, name: str, clock: Clock) -> None:
+    def __init__(self, path: Path, name: str, clock: Clock, *, reserve_bytes: int = RESERVE_BYTES) -> None:
         self._name = name
         self._clock = clock
         self._lock = threading.Lock()
-        self._path = directory / "events.jsonl"
-        self._reserve = directory / "reserve"
+        self._path = path
+        self._reserve = path.with_name(f"{path.name}.reserve")
         try:
-            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise self._error("opened", error) from error
         try:
             os.lockf(self._file, os.F_TLOCK, 0)
             self._next, self._size, torn = self._recover()
-            self._reserve_space()
-            _sync_directory(directory)
+            if reserve_bytes:
+                self._reserve_space(reserve_bytes)
+            _sync_directory(path.parent)
             if torn:
                 self.append(Event(Kind.LOG_REPAIRED, {"bytes_cut": torn}))
         except OSError as error:
@@ -137,12 +151,12 @@ class EventLog:
             ) from error
         return sequence + 1, size, end - size
 
-    def _reserve_space(self) -> None:
+    def _reserve_space(self, size: int) -> None:
         if self._reserve.exists():
             return
         descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            os.posix_fallocate(descriptor, 0, _RESERVE_BYTES)
+            os.posix_fallocate(descriptor, 0, size)
         except OSError:
             self._reserve.unlink()
         finally:

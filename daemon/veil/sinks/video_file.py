@@ -1,0 +1,91 @@
+"""A masked stream as one file. It carries its final name only when it is whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+import av
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from veil.encode.packet import MaskedPacket
+from veil.errors import SinkError, UsageError
+from veil.sinks.mux import add_stream, as_packet
+
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts"}
+
+
+def container_format(path: Path) -> str:
+    """The container for `path`'s suffix. Raises UsageError for one that is not known."""
+    try:
+        return FORMATS[path.suffix.lower()]
+    except KeyError:
+        known = ", ".join(sorted(FORMATS))
+        raise UsageError(
+            f"{path.name}: unknown kind of video file.", hint=f"Use one of {known} for the output."
+        ) from None
+
+
+class VideoFile:
+    """A context manager: leaving it normally makes the file complete and gives it its name.
+
+    Until then there is only `.NAME.part` beside it, which an error removes. Timestamps are those of the
+    packets; no metadata is written. Raises SinkError where the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._format = container_format(path)
+        self._part = path.with_name(f".{path.name}.part")
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
+        self.packets = 0
+
+    def __enter__(self) -> VideoFile:
+        try:
+            options = {"fflags": "+bitexact", "movflags": "+faststart", "avoid_negative_ts": "disabled"}
+            if self._format not in {"mp4", "mov"}:
+                del options["movflags"]
+            self._container = av.open(str(self._part), "w", format=self._format, options=options)
+        except (av.FFmpegError, OSError) as error:
+            raise self._error(error) from error
+        return self
+
+    def publish(self, packet: MaskedPacket) -> None:
+        container = self._container
+        if container is None:
+            raise SinkError(f"{self._path} is not open.")
+        try:
+            if self._stream is None:
+                self._stream = add_stream(container, packet)
+            container.mux_one(as_packet(packet, self._stream))
+        except (av.FFmpegError, OSError) as error:
+            raise self._error(error) from error
+        self.packets += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        container, self._container = self._container, None
+        if container is None:
+            return
+        try:
+            container.close()
+            if kind is None:
+                descriptor = os.open(self._part, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                self._part.replace(self._path)
+        except (av.FFmpegError, OSError) as failure:
+            if kind is None:
+                raise self._error(failure) from failure
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _error(self, error: Exception) -> SinkError:
+        reason = getattr(error, "strerror", None) or str(error)
+        return SinkError(f"{self._path} cannot be written: {reason}.", hint="Check space and permissions.")
