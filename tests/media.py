@@ -142,6 +142,7 @@ def encode_packets(clip: Clip) -> list[bytes]:
     context.time_base, context.framerate = clip.base, Fraction(clip.rate)
     context.gop_size = clip.keyframe_interval
     context.options = dict(_coder_options(clip))
+    context.thread_count = 1
     packets = [bytes(p) for frame in pictures(clip) for p in context.encode(frame)]
     return packets + [bytes(p) for p in context.encode(None)]
 
@@ -150,19 +151,24 @@ def timestamps_of(path: Path) -> list[Fraction]:
     """Presentation times of a file's video packets in seconds, sorted."""
     with av.open(path) as container:
         stream = container.streams.video[0]
-        return sorted(
-            p.pts * p.time_base for p in container.demux(stream) if p.pts is not None and p.size
-        )
+        return sorted(p.pts * p.time_base for p in container.demux(stream) if p.pts is not None and p.size)
 
 
 def _coder_options(clip: Clip) -> Sequence[tuple[str, str]]:
     common = tuple(clip.options)
     if clip.codec == "h264":
-        return (("preset", "ultrafast"), ("bf", str(clip.bframes)), ("sc_threshold", "0"), *common)
+        return (
+            ("preset", "ultrafast"),
+            ("bf", str(clip.bframes)),
+            ("sc_threshold", "0"),
+            ("slices", "1"),
+            *common,
+        )
     if clip.codec == "h265":
         params = f"log-level=none:bframes={clip.bframes}:keyint={clip.keyframe_interval}:scenecut=0"
         return (("preset", "ultrafast"), ("x265-params", params + ":pools=1:frame-threads=1"), *common)
-    return common
+    # RTP's JPEG payload knows the standard Huffman tables only.
+    return (("huffman", "default"), *common) if clip.codec == "mjpeg" else common
 
 
 def _with_sei(packet: av.Packet[av.VideoStream], text: str) -> av.Packet[av.VideoStream]:
@@ -181,7 +187,9 @@ def _mux_tone(out: av.container.OutputContainer, stream: av.AudioStream, seconds
     rate = 16000
     wave = np.sin(np.arange(int(seconds * rate)) * 2 * np.pi * 440 / rate).astype(np.float32)[None]
     for start in range(0, wave.shape[1] - 1024, 1024):
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave[:, start : start + 1024]), "fltp", "mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(wave[:, start : start + 1024]), "fltp", "mono"
+        )
         frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
         out.mux(stream.encode(frame))
     out.mux(stream.encode(None))

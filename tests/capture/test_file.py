@@ -151,7 +151,9 @@ def test_missing_file_is_one_clear_error(tmp_path: Path) -> None:
         list(source.frames())
 
 
-@pytest.mark.parametrize(("codec", "pixel_format"), [("h264", "yuv420p"), ("h265", "yuv420p"), ("mjpeg", "yuvj420p")])
+@pytest.mark.parametrize(
+    ("codec", "pixel_format"), [("h264", "yuv420p"), ("h265", "yuv420p"), ("mjpeg", "yuvj420p")]
+)
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (1024, 16)])
 def test_too_large_pictures_are_refused(
     tmp_path: Path, codec: str, pixel_format: str, width: int, height: int
@@ -188,7 +190,9 @@ def test_size_change_over_the_limit_is_refused(tmp_path: Path) -> None:
     assert set(pools.made) == {(320, 240)}
 
 
-@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "gray", "bgr0", "yuv422p10le"])
+@pytest.mark.parametrize(
+    "pixel_format", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "gray", "bgr0", "yuv422p10le"]
+)
 def test_pixel_formats_give_the_same_picture(tmp_path: Path, pixel_format: str) -> None:
     path = write_clip(tmp_path / "a.mkv", Clip(frames=1, codec="ffv1", pixel_format=pixel_format))
     source, _, _ = open_file(path)

@@ -11,6 +11,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from veil.capture.jpeg import jpeg_size
 from veil.config import CaptureConfig
 from veil.errors import CaptureError, FrameTooLargeError
 
@@ -48,11 +49,13 @@ class Limits:
     def check(self, width: int, height: int) -> None:
         """Raises FrameTooLargeError."""
         if width > self.max_width or height > self.max_height:
-            raise FrameTooLargeError(
-                f"The source sends pictures of {width}x{height}; the limit is "
-                f"{self.max_width}x{self.max_height}.",
-                hint="Set a smaller size in the camera, or raise capture.max_width and capture.max_height.",
-            )
+            raise self.too_large(f"pictures of {width}x{height}")
+
+    def too_large(self, what: str) -> FrameTooLargeError:
+        return FrameTooLargeError(
+            f"The source sends {what}; the limit is {self.max_width}x{self.max_height}.",
+            hint="Set a smaller size in the camera, or raise capture.max_width and capture.max_height.",
+        )
 
 
 class Decoder:
@@ -61,6 +64,7 @@ class Decoder:
     def __init__(self, context: VideoCodecContext, limits: Limits) -> None:
         self._context = context
         self._limits = limits
+        self._is_jpeg = context.name == "mjpeg"
 
     @classmethod
     def of_stream(cls, stream: VideoStream, limits: Limits, threads: int, threading: Threading) -> Decoder:
@@ -87,18 +91,25 @@ class Decoder:
             DecodeError: this packet is broken.
             FrameTooLargeError: the picture would be over the limits; nothing was allocated for it.
         """
+        if packet is not None and self._is_jpeg and packet.size:
+            self._limits.check(*(jpeg_size(memoryview(packet)) or (0, 0)))
         try:
             frames = self._context.decode(packet)
         except EOFError:
             return []
         except (av.FFmpegError, ValueError) as error:
-            problem = type(error).__name__
-        else:
-            for frame in frames:
-                self._limits.check(frame.width, frame.height)
-            return frames
+            self._refuse_too_large(error)
+            raise DecodeError(f"A packet could not be decoded ({type(error).__name__}).") from None
+        for frame in frames:
+            self._limits.check(frame.width, frame.height)
+        return frames
+
+    def _refuse_too_large(self, error: Exception) -> None:
+        # Codecs differ in what they leave behind when the library refuses the size: the size, or none and
+        # "invalid argument" (which broken data does not give: that is "invalid data").
         self._limits.check(self._context.width, self._context.height)
-        raise DecodeError(f"A packet could not be decoded ({problem}).")
+        if isinstance(error, av.error.ArgumentError) and self._context.width == 0:
+            raise self._limits.too_large("pictures that are too large") from None
 
 
 def frame_rate_of(stream: VideoStream) -> float:

@@ -16,6 +16,7 @@ class DropReason(StrEnum):
 
     NO_SLOT = "no_slot"
     DETECTOR_SLOW = "detector_slow"
+    DECODER_SLOW = "decoder_slow"
     DECODE_ERROR = "decode_error"
     BEFORE_KEYFRAME = "before_keyframe"
     PAINTER_FAILED = "painter_failed"
