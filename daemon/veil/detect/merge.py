@@ -31,8 +31,8 @@ def merge(seen: Sequence[Seen], width: int, height: int) -> Found:
     """The objects of a frame of `width` x `height`, each once.
 
     Boxes of one look are taken as they are. Boxes of different looks and the same class are united where they
-    overlap as duplicates do, or where a tile's inner edge has cut one of them and half of the smaller one lies
-    in the other. A united box is the smallest around its parts and has their best score: every input box lies
+    overlap as duplicates do, or where a tile's inner edge has cut one of them and half of the smaller lies in
+    the other. A united box is the smallest around its parts and has their best score: every input box lies
     within an output box of its class whose score is no lower.
     """
     filled = [each for each in seen if len(each.found)]

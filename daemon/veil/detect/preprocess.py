@@ -18,10 +18,12 @@ _TO_VIDEO_LEVELS = {"luma": (219 / 255, 16.0), "chroma": (224 / 255, 128 - 128 *
 class Preprocessor:
     """Fills one tensor from views of one shape; all buffers are allocated here and used again.
 
-    The planes are scaled each by itself and only the result becomes RGB (or BGR), with BT.601 coefficients:
-    what BT.709 makes of colours is less than what cameras and lamps do. The order is: halve by area while the
-    picture is at least twice too large, then linear. At 1080p that costs a sixth more than a linear resize
-    alone, which at this ratio reads one pixel in nine, and a quarter of an area resize, to which it comes close.
+    Each plane is scaled by itself and only the result becomes RGB (or BGR), always with BT.601 coefficients:
+    what BT.709 changes in colours is less than what cameras and lamps do.
+
+    Scaling halves by area while the picture is at least twice too large, then goes on linearly. At 1080p that
+    costs a sixth more than linear alone, which at this ratio reads one pixel in nine, and a quarter of an
+    area resize, to which it comes close.
 
     Args:
         view: any view of the shape; later ones differ in position alone.

@@ -74,7 +74,7 @@ class TileSchedule:
 
 
 def affordable_tiles(budget_ms: float, look_ms: float) -> float:
-    """Tiles that fit into `budget_ms` besides the whole frame, at `look_ms` each; all where that is unknown."""
+    """Tiles that fit into `budget_ms` besides the whole frame, at `look_ms` each; all where unknown."""
     if look_ms <= 0:
         return math.inf
     return max(0.0, budget_ms / look_ms - 1)
