@@ -34,10 +34,10 @@ class Tracker:
     """Follows what the detector finds in one camera. Pure: the media time is given, nothing is read.
 
     A first hit at or above `score` is a track at once. Scores down to `low` extend tracks. A track not seen
-    is held for `hold_s` seconds of media time; its box follows its motion, stretches back to where it
-    would be if it slowed down, and grows on each side by `growth_per_s` of its size a second. A seen track's box is the union of detection and smoothed
-    prediction. Where a track is found again only near where it was expected, the expected place stays held
-    as a track of its own, as somebody may still be there.
+    is held for `hold_s` seconds of media time; its box follows its motion, stretches back to where it would
+    be if it slowed down, and grows on each side by `growth_per_s` of its size a second. A seen track's box
+    is the union of detection and smoothed prediction. Where a track is found again only near where it was
+    expected, the expected place stays held as a track of its own: somebody may still be there.
 
     Args:
         config: hold, growth, matching, smoothing.
