@@ -7,6 +7,7 @@ import io
 import av
 from av.container import OutputContainer
 from av.packet import Packet
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 from veil.encode.packet import MaskedPacket
@@ -15,8 +16,8 @@ from veil.encode.packet import MaskedPacket
 def add_stream(container: OutputContainer, first: MaskedPacket) -> VideoStream:
     """A stream of `container` for the packets of `first.stream`; `first` must be a keyframe.
 
-    The codec library reads size and parameter sets out of the access unit itself: its Python binding has no way
-    to set them for a stream without an encoder.
+    The codec library reads size and parameter sets out of the access unit itself: its Python binding has no
+    way to set them for a stream without an encoder.
     """
     with av.open(io.BytesIO(first.data), format=first.stream.codec) as parsed:
         stream = container.add_stream_from_template(parsed.streams.video[0])
@@ -24,9 +25,9 @@ def add_stream(container: OutputContainer, first: MaskedPacket) -> VideoStream:
     return stream
 
 
-def as_packet(packet: MaskedPacket, stream: VideoStream) -> Packet[VideoStream]:
+def as_packet(packet: MaskedPacket, stream: VideoStream) -> Packet[Stream]:
     """`packet` for `stream`, timestamps unchanged."""
-    out: Packet[VideoStream] = Packet(packet.data)
+    out = Packet(packet.data)
     out.stream = stream
     out.time_base = packet.stream.time_base
     out.pts, out.dts, out.duration = packet.pts, packet.dts, packet.duration
