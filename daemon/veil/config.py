@@ -161,7 +161,10 @@ class DetectorConfig(Section):
     """`[detector]`: bundle, runtime and schedule."""
 
     bundle: str = Field(
-        "veil-s", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of the model bundle"
+        "veil-s",
+        min_length=1,
+        max_length=1024,
+        description="name of the model bundle, or its folder with a / in it",
     )
     bundle_dir: Path | None = Field(
         None,

@@ -77,3 +77,11 @@ def camera_password(camera: CameraConfig, environ: Mapping[str, str]) -> SecretS
         f"camera {camera.name}: the file that capture.password_file names {reason}.",
         hint="Write the password into its first line, readable for the camera's process only (mode 0400).",
     )
+
+
+def with_password(camera: CameraConfig, environ: Mapping[str, str]) -> CameraConfig:
+    """The same camera with its password read (see `camera_password`): what its own process works with."""
+    capture = camera.capture.model_copy(
+        update={"password": camera_password(camera, environ), "password_file": None}
+    )
+    return camera.model_copy(update={"capture": capture})

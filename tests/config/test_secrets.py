@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from veil.config import redact
 from veil.config_load import load_config
-from veil.config_secrets import camera_password, split_credentials
+from veil.config_secrets import camera_password, split_credentials, with_password
 from veil.errors import ConfigError
 
 SECRET = "hunter2-geheim"
@@ -116,6 +116,10 @@ class TestPasswordFile:
         _, environ = self.camera(tmp_path, f"{SECRET}\nnotes\n")
         camera = load_config(None, environ).cameras["front"]
         assert camera_password(camera, environ).get_secret_value() == SECRET
+        known = with_password(camera, environ)
+        assert known.capture.password.get_secret_value() == SECRET
+        assert known.capture.password_file is None
+        assert known.digest == camera.digest
 
     def test_systemd_credential_wins(self, tmp_path: Path) -> None:
         _, environ = self.camera(tmp_path, None)
