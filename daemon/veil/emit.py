@@ -112,7 +112,7 @@ class Emitter:
         makers: Makers,
         *,
         lookback_ns: int,
-        capacity: int,
+        capacity: Callable[[], int],
         timeline: Timeline,
         slates: SlatePlan | None,
         packet_sinks: Sequence[PacketSink],
@@ -158,7 +158,7 @@ class Emitter:
         self._waiting.append(item)
         self._lookback.push(item.raw.info.sequence, item.time_ns, item.tracks)
         while self._waiting and (
-            len(self._waiting) > self._capacity
+            len(self._waiting) > self._capacity()
             or item.time_ns - self._waiting[0].time_ns >= self._lookback_ns
         ):
             self._emit(self._waiting.popleft())

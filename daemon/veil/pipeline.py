@@ -124,9 +124,8 @@ class Parts:
 class Pipeline:
     """Three threads and the channels between them. The first error of any stage ends all of them."""
 
-    def __init__(self, parts: Parts, *, beat: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._beat = beat
         self._between: Reliable[Analysed] = Reliable(4)
         self._stop = threading.Event()
         self._failed = threading.Event()
@@ -158,6 +157,11 @@ class Pipeline:
     def stop(self) -> None:
         """From any thread or signal handler: capture ends, everything inside leaves masked."""
         self._stop.set()
+
+    def is_moving(self) -> bool:
+        """Whether the output stage has turned within the last seconds (frames or slates)."""
+        silent_ns = self._parts.clock.monotonic_ns() - self._last_beat_ns
+        return silent_ns < self._parts.patience_s * NANOSECONDS
 
     def _watch(self, threads: list[threading.Thread]) -> None:
         closing = False
@@ -245,7 +249,6 @@ class Pipeline:
                     parts.emitter.accept(item)
                 parts.emitter.tick()
                 self._last_beat_ns = parts.clock.monotonic_ns()
-                self._beat()
             if not self._failed.is_set():
                 parts.emitter.finish()
         finally:

@@ -24,6 +24,11 @@ class EventSink(Protocol):
         ...
 
 
+def note_fault(log: EventSink, text: str) -> None:
+    """An error that a stage answered by hiding or dropping; the text is cut to 300 characters."""
+    log.append(Event(Kind.FAULT, {"text": text[:300]}))
+
+
 class Unlogged:
     """Takes events and keeps none: for a file anonymized without `--evidence`."""
 

@@ -1,0 +1,219 @@
+"""`veil anonymize`: files through the very same detector, tracker, look-back, policy, masker and encoder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from veil.analyse import Analyser
+from veil.assemble import emitter_makers, lookback_ns
+from veil.audit.event import Event, Kind, Value
+from veil.audit.log import EventSink, note_fault
+from veil.audit.tally import Tally
+from veil.capture.file import FileSource
+from veil.capture.still import SUFFIXES as STILL_SUFFIXES
+from veil.capture.still import open_still
+from veil.config import CameraConfig
+from veil.detect.detector import Detector
+from veil.detect.guard import DetectorGuard, objection
+from veil.domain.clock import Clock
+from veil.domain.cover import Cover, Reason, Regions, WholeFrame
+from veil.emit import Emitter
+from veil.encode.packet import MaskedPacket
+from veil.errors import DetectorError, UsageError
+from veil.frames.raw import RawFrame
+from veil.mask.masker import Masker
+from veil.mask.policy import MaskPolicy
+from veil.mask.targets import Target
+from veil.pipeline import FileWay, Observer, Parts, Pipeline, Pools
+from veil.sinks.still import write_still
+from veil.sinks.video_file import FORMATS, VideoFile
+from veil.stats import CameraStats
+from veil.timeline import FileTimeline
+from veil.track.tracker import Tracker
+
+_PATIENCE_S = 120.0
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One file to anonymize."""
+
+    source: Path
+    output: Path
+
+    @property
+    def is_still(self) -> bool:
+        return self.source.suffix.lower() in STILL_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was done with one file."""
+
+    job: Job
+    frames: int
+    masks: int
+    whole: int
+
+
+def plan(source: Path, output: Path, *, overwrite: bool) -> list[Job]:
+    """The files to do: one, or all pictures and videos of a folder and its subfolders, names kept.
+
+    Raises UsageError where there is nothing to do, an output exists, or input and output are the same.
+    """
+    if source.is_dir():
+        known = STILL_SUFFIXES | FORMATS.keys()
+        jobs = [
+            Job(path, output / path.relative_to(source))
+            for path in sorted(source.rglob("*"))
+            if path.is_file() and path.suffix.lower() in known and output not in path.parents
+        ]
+        if not jobs:
+            raise UsageError(f"{source} holds no pictures or videos.", hint=f"Known: {sorted(known)}.")
+    elif source.exists():
+        jobs = [Job(source, output / source.name if output.is_dir() else output)]
+    else:
+        raise UsageError(f"{source} does not exist.", hint="Check the path.")
+    for job in jobs:
+        _check(job, overwrite=overwrite)
+    return jobs
+
+
+def _check(job: Job, *, overwrite: bool) -> None:
+    if job.output.resolve() == job.source.resolve():
+        raise UsageError(f"{job.source} would be overwritten by its own output.", hint="Name another output.")
+    if job.output.exists() and not overwrite:
+        raise UsageError(f"{job.output} exists.", hint="Use --force to replace it, or another name.")
+    if job.is_still != (job.output.suffix.lower() in STILL_SUFFIXES):
+        raise UsageError(
+            f"{job.source.name} cannot become {job.output.name}.",
+            hint="Pictures become pictures and videos become videos.",
+        )
+    if not job.is_still and job.output.suffix.lower() not in FORMATS:
+        known = ", ".join(sorted(FORMATS))
+        raise UsageError(f"{job.output.name}: unknown kind of video file.", hint=f"Use one of {known}.")
+
+
+class Anonymizer:
+    """Does jobs one after the other with one detector.
+
+    Args:
+        config: detector, tracker, mask, encoder and capture sections are used.
+    """
+
+    def __init__(self, config: CameraConfig, detector: Detector, log: EventSink, clock: Clock) -> None:
+        self._config = config
+        self._detector = detector
+        self._log = log
+        self._clock = clock
+
+    def run(self, job: Job, progress: Progress) -> Result:
+        """Anonymizes one file. Raises VeilError; the output's name then does not exist or is the old file."""
+        source_hash = _sha256(job.source)
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+        tally = Tally()
+        result = self._still(job) if job.is_still else self._video(job, progress, tally)
+        totals = dict(tally.close_segment(0, 2**62)) if not job.is_still else {}
+        data: dict[str, Value] = {
+            "source_sha256": source_hash,
+            "output_sha256": _sha256(job.output),
+            "output_bytes": job.output.stat().st_size,
+            "frames": result.frames,
+            "masks": result.masks,
+            "whole": result.whole,
+            "bundle": self._detector.identity,
+            **{key: value for key, value in totals.items() if key not in {"masks"}},
+        }
+        self._log.append(Event(Kind.FILE_ANONYMIZED, data))
+        return result
+
+    def _video(self, job: Job, progress: Progress, tally: Tally) -> Result:
+        config, clock, stats = self._config, self._clock, CameraStats()
+        pools = Pools(config.mask.lookback_s)
+        observer = Observer(stats, self._log)
+        guard = DetectorGuard(
+            self._detector,
+            deadline_s=_PATIENCE_S,
+            stuck_after_s=_PATIENCE_S,
+            clock=clock,
+            failed=lambda text: note_fault(self._log, text),
+        )
+        with VideoFile(job.output) as video, guard:
+            emitter = Emitter(
+                emitter_makers(config, lambda: observer.frame_rate, clock),
+                lookback_ns=lookback_ns(config),
+                capacity=lambda: pools.waiting(observer.frame_rate),
+                timeline=FileTimeline(),
+                slates=None,
+                packet_sinks=[_Counting(video, progress)],
+                frame_sinks=[],
+                log=self._log,
+                tally=tally,
+                stats=stats,
+                clock=clock,
+            )
+            parts = Parts(
+                source=FileSource(job.source, config.capture, pools, observer, clock),
+                analyser=Analyser(guard, Tracker(config.tracker, self._detector.thresholds), stats),
+                emitter=emitter,
+                way=FileWay(_PATIENCE_S),
+                stats=stats,
+                log=self._log,
+                clock=clock,
+                patience_s=_PATIENCE_S,
+            )
+            Pipeline(parts).run()
+        counts = stats.snapshot()
+        return Result(job, counts.frames_out, counts.masks, counts.whole)
+
+    def _still(self, job: Job) -> Result:
+        with open_still(job.source, self._clock) as raw:
+            cover = self._still_cover(raw)
+            with Masker().mask(raw, cover) as masked:
+                write_still(masked, job.output)
+        match cover:
+            case Regions(regions=regions):
+                return Result(job, 1, len(regions), 0)
+            case WholeFrame():
+                return Result(job, 1, 0, 1)
+
+    def _still_cover(self, raw: RawFrame) -> Cover:
+        info = raw.info
+        try:
+            report = self._detector.detect(raw)
+        except DetectorError as error:
+            note_fault(self._log, str(error))
+            return WholeFrame(info.sequence, Reason.DETECTOR_FAILED)
+        if (reason := objection(report, info)) is not None:
+            return WholeFrame(info.sequence, reason)
+        thresholds = self._detector.thresholds
+        targets = [
+            Target(found.kind, found.box, found.score)
+            for found in report.detections
+            if found.score >= thresholds[found.kind].score
+        ]
+        return MaskPolicy(self._config.mask, info.width, info.height).cover(
+            info.sequence, report.detectors, targets
+        )
+
+
+class _Counting:
+    """Tells progress of each packet on its way into the file."""
+
+    def __init__(self, video: VideoFile, progress: Progress) -> None:
+        self._video = video
+        self._progress = progress
+
+    def publish(self, packet: MaskedPacket) -> None:
+        self._video.publish(packet)
+        self._progress(self._video.packets)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,46 @@
+"""The parts that live cameras and files have in common, made from the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from veil.config import CameraConfig
+from veil.domain.clock import NANOSECONDS, Clock
+from veil.emit import Covers, EncoderSpec, Encodes, LooksBack, Makers
+from veil.encode.encoder import Encoder
+from veil.mask.lookback import LookBack
+from veil.mask.policy import MaskPolicy
+
+
+def lookback_ns(config: CameraConfig) -> int:
+    return int(config.mask.lookback_s * NANOSECONDS)
+
+
+def emitter_makers(config: CameraConfig, frame_rate: Callable[[], float], clock: Clock) -> Makers:
+    """Encoder, look-back and policy as configured.
+
+    Args:
+        frame_rate: nominal frames a second of the source at the time when an encoder is opened.
+    """
+
+    def encoder(spec: EncoderSpec) -> AbstractContextManager[Encodes]:
+        return Encoder(
+            config.encoder,
+            width=spec.width,
+            height=spec.height,
+            time_base=spec.time_base,
+            frame_rate=frame_rate(),
+            color=spec.color,
+            epoch=spec.epoch,
+            clock=clock,
+        )
+
+    def lookback() -> LooksBack:
+        hold_ns = int(config.tracker.hold_s * NANOSECONDS)
+        return LookBack(lookback_ns(config), hold_ns, config.tracker.growth_per_s)
+
+    def policy(width: int, height: int) -> Covers:
+        return MaskPolicy(config.mask, width, height)
+
+    return Makers(encoder, lookback, policy)

@@ -1,0 +1,196 @@
+"""The process of one camera (`veil camera NAME`, veil-camera@NAME.service)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+from veil import __version__
+from veil.analyse import Analyser
+from veil.assemble import emitter_makers, lookback_ns
+from veil.audit.event import Event, Kind, Value
+from veil.audit.log import EventLog, EventSink, note_fault
+from veil.audit.tally import Tally
+from veil.capture.open import open_source
+from veil.config import CameraConfig, Config
+from veil.detect.detector import Detector, load_detector
+from veil.detect.guard import DetectorGuard
+from veil.domain.clock import NANOSECONDS, Clock, SystemClock
+from veil.emit import Emitter, FrameSink, PacketSink, SlatePlan
+from veil.host.sdnotify import Supervisor
+from veil.pipeline import LiveWay, Observer, Parts, Pipeline, Pools
+from veil.places import CameraPlaces
+from veil.sinks.recording import Recording
+from veil.sinks.rtsp import RtspSink
+from veil.sinks.snapshot import SnapshotSink
+from veil.stats import CameraStats
+from veil.timeline import LiveTimeline
+from veil.track.tracker import Tracker
+
+_PATIENCE_S = 5.0
+_STATE_INTERVAL_S = 1.0
+_SLATE_SIZE = (1280, 720)
+_STUCK_EXIT_S = 5.0
+
+
+def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | None = None) -> None:
+    """Until SIGTERM or SIGINT. Raises VeilError; the supervisor then starts the process again.
+
+    Args:
+        detector: in place of the configured bundle (tests).
+    """
+    clock, stats, supervisor = SystemClock(), CameraStats(), Supervisor()
+    places = CameraPlaces.of(config, camera.name)
+    places.state.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as scope:
+        log = scope.enter_context(EventLog(places.log, camera.name, clock))
+        detector = detector or scope.enter_context(load_detector(camera.detector))
+        log.append(Event(Kind.CAMERA_STARTED, _identity(config, camera, detector)))
+        pipeline = _live_pipeline(config, camera, detector, log, stats, clock, scope)
+        _stop_on_signals(pipeline.stop)
+        scope.enter_context(_Reporter(places.state, stats, supervisor, pipeline.is_moving))
+        supervisor.ready()
+        reason = "asked"
+        try:
+            pipeline.run()
+        except BaseException as error:
+            reason = type(error).__name__
+            raise
+        finally:
+            supervisor.stopping()
+            log.append(Event(Kind.CAMERA_STOPPED, {"reason": reason}))
+
+
+def _live_pipeline(
+    config: Config,
+    camera: CameraConfig,
+    detector: Detector,
+    log: EventSink,
+    stats: CameraStats,
+    clock: Clock,
+    scope: ExitStack,
+) -> Pipeline:
+    places = CameraPlaces.of(config, camera.name)
+    tally = Tally()
+    observer = Observer(stats, log)
+    pools = Pools(camera.mask.lookback_s)
+    packet_sinks: list[PacketSink] = []
+    emitters: list[Emitter] = []
+    if camera.recorder.enabled:
+        repair_recordings(places.recordings, log)
+        recorder = partial(
+            Recorder, camera.recorder, camera=camera.name, directory=places.recordings, clock=clock
+        )
+        make = lambda closed, aside: recorder(on_segment=closed, on_set_aside=aside)
+        packet_sinks.append(scope.enter_context(Recording(make, log, tally, stats)))
+        scope.enter_context(Retention(camera.recorder, places.recordings, log))
+    if config.rtsp.enabled:
+        packet_sinks.append(
+            scope.enter_context(
+                RtspSink(
+                    places.rtsp_socket,
+                    camera.name,
+                    on_keyframe_request=lambda: emitters[0].request_keyframe() if emitters else None,
+                )
+            )
+        )
+    snapshot = scope.enter_context(SnapshotSink(camera.preview, places.snapshot, clock))
+    emitter = Emitter(
+        emitter_makers(camera, lambda: observer.frame_rate, clock),
+        lookback_ns=lookback_ns(camera),
+        capacity=lambda: pools.waiting(observer.frame_rate),
+        timeline=LiveTimeline(clock.monotonic_ns()),
+        slates=SlatePlan(config.rtsp.slate_after_s, slate_lines(camera.name), _SLATE_SIZE),
+        packet_sinks=packet_sinks,
+        frame_sinks=[snapshot],
+        log=log,
+        tally=tally,
+        stats=stats,
+        clock=clock,
+    )
+    emitters.append(emitter)
+    guard = scope.enter_context(
+        DetectorGuard(
+            detector,
+            deadline_s=camera.detector.deadline_ms / 1000,
+            stuck_after_s=camera.detector.stuck_after_s,
+            clock=clock,
+            failed=lambda text: note_fault(log, text),
+        )
+    )
+    return Pipeline(
+        Parts(
+            source=open_source(camera, pools, observer, clock),
+            analyser=Analyser(guard, Tracker(camera.tracker, detector.thresholds), stats),
+            emitter=emitter,
+            way=LiveWay(stats),
+            stats=stats,
+            log=log,
+            clock=clock,
+            patience_s=_PATIENCE_S,
+        )
+    )
+
+
+def _identity(config: Config, camera: CameraConfig, detector: Detector) -> dict[str, Value]:
+    return {
+        "software": __version__,
+        "bundle": detector.identity,
+        "config_sha256": camera.digest,
+        "box": config.box.name,
+        "lookback_ms": int(camera.mask.lookback_s * 1000),
+        "face": str(camera.mask.face.operator),
+        "plate": str(camera.mask.plate.operator),
+    }
+
+
+class _Reporter:
+    """Once a second: the state file for health, and a sign of life to the supervisor while frames move."""
+
+    def __init__(
+        self, path: Path, stats: CameraStats, supervisor: Supervisor, is_moving: Callable[[], bool]
+    ) -> None:
+        self._path = path
+        self._stats = stats
+        self._supervisor = supervisor
+        self._is_moving = is_moving
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
+
+    def __enter__(self) -> _Reporter:
+        self._thread.start()
+        return self
+
+    def write(self) -> None:
+        """Replaces the state file; a failure to do so is not the video's business."""
+        part = self._path.with_suffix(".part")
+        with suppress(OSError):
+            part.write_text(json.dumps(asdict(self._stats.snapshot())))
+            part.replace(self._path)
+
+    def _work(self) -> None:
+        while not self._done.wait(_STATE_INTERVAL_S):
+            self.write()
+            if self._is_moving():
+                self._supervisor.watchdog()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)

@@ -1,0 +1,30 @@
+"""Where a box keeps its things."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from veil.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPlaces:
+    """Paths of one camera. `log` and `recordings` outlive a restart; the others belong in memory."""
+
+    log: Path
+    recordings: Path
+    state: Path
+    snapshot: Path
+    rtsp_socket: Path
+
+    @classmethod
+    def of(cls, config: Config, camera: str) -> CameraPlaces:
+        runtime = config.box.runtime_dir / "cameras" / camera
+        return cls(
+            log=config.box.state_dir / "log" / camera / "events.jsonl",
+            recordings=config.recordings(camera),
+            state=runtime / "state.json",
+            snapshot=runtime / "snapshot.jpg",
+            rtsp_socket=config.box.runtime_dir / "rtsp.sock",
+        )
