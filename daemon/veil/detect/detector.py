@@ -301,9 +301,4 @@ def _open_runtime(bundle: Bundle, config: DetectorConfig, shapes: OutputShapes) 
         case "onnx":
             return OnnxRuntime(bundle, config.provider, config.threads, shapes)
         case "tflite":
-            if config.provider != "cpu":
-                raise BundleError(
-                    f"the TFLite runtime has no provider {config.provider!r}.",
-                    hint="Set detector.runtime to onnx, or detector.provider to cpu.",
-                )
             return TfliteRuntime(bundle, config.threads, shapes)

@@ -108,7 +108,6 @@ class OnnxRuntime:
         # Threads that spin between frames take the encoder's time.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         options.log_severity_level = _ERRORS_ONLY
         try:
             with warnings.catch_warnings():
