@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
+from av.video.stream import VideoStream
+
 from veil.analyse import Analyser
 from veil.assemble import emitter_makers, lookback_ns
 from veil.audit.event import Event, Kind, Value
@@ -97,6 +100,18 @@ def _check(job: Job, *, overwrite: bool) -> None:
     if not job.is_still and job.output.suffix.lower() not in FORMATS:
         known = ", ".join(sorted(FORMATS))
         raise UsageError(f"{job.output.name}: unknown kind of video file.", hint=f"Use one of {known}.")
+
+
+def frames_of(job: Job) -> int | None:
+    """How many frames a container says it has; None where it does not say. For progress only."""
+    if job.is_still:
+        return 1
+    try:
+        with av.open(f"file:{job.source}") as container:
+            stream = container.streams.best("video")
+            return (stream.frames or None) if isinstance(stream, VideoStream) else None
+    except (av.FFmpegError, OSError):
+        return None
 
 
 class Anonymizer:
@@ -193,8 +208,8 @@ class Anonymizer:
             return WholeFrame(info.sequence, reason)
         thresholds = self._detector.thresholds
         targets = [
-            Target(found.kind, found.box, found.score)
-            for found in report.detections
+            Target(found.kind, found.box, found.score, index)
+            for index, found in enumerate(report.detections)
             if found.score >= thresholds[found.kind].score
         ]
         return MaskPolicy(self._config.mask, info.width, info.height).cover(

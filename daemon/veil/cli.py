@@ -1,0 +1,225 @@
+"""The `veil` command. Every error is one clear message and the exit code that docs/errors.md lists."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from veil import __version__
+from veil.config import DEFAULT_PATH, Config
+from veil.config_load import load_config
+from veil.errors import UsageError, VeilError
+
+app = typer.Typer(
+    name="veil",
+    help="Hides faces and licence plates in a camera's picture before a frame is stored or sent on.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help=f"Configuration file; without it {DEFAULT_PATH} where it exists."),
+]
+
+
+def _config(path: Path | None) -> Config:
+    if path is None and DEFAULT_PATH.exists():
+        path = DEFAULT_PATH
+    config = load_config(path, os.environ)
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return config
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,  # noqa: FBT002
+) -> None:
+    if version:
+        print(f"veil {__version__}")
+        raise typer.Exit
+
+
+class _FrameRate(ProgressColumn):
+    """Frames a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.0f} fps")
+
+
+def _moved(bar: Progress, task: TaskID, done: int) -> None:
+    bar.update(task, completed=done)
+
+
+@app.command()
+def up(config: ConfigOption = None) -> None:
+    """Run all cameras, the RTSP server and the page in the foreground, until Ctrl-C."""
+    from veil.up import run_all
+
+    run_all(_config(config))
+
+
+@app.command()
+def camera(
+    name: Annotated[str, typer.Argument(help="NAME of [camera.NAME].")], config: ConfigOption = None
+) -> None:
+    """Run one camera in this process (veil-camera@NAME.service)."""
+    from veil.camera import run_camera
+    from veil.host.lifeline import die_with_parent
+
+    die_with_parent()
+    loaded = _config(config)
+    if name not in loaded.cameras:
+        known = ", ".join(loaded.cameras) or "none"
+        raise UsageError(f"There is no camera {name!r} in the configuration.", hint=f"Known: {known}.")
+    run_camera(loaded, loaded.cameras[name])
+
+
+@app.command()
+def anonymize(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Video, picture or folder.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],
+    config: ConfigOption = None,
+    evidence: Annotated[
+        Path | None, typer.Option(help="Append what was done to this log (JSON lines).")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,  # noqa: FBT002
+    bundle: Annotated[str | None, typer.Option(help="Bundle in place of the configured one.")] = None,
+) -> None:
+    """Write anonymized copies of files. An output has its name only once it is complete."""
+    from veil.anonymize import Anonymizer, frames_of, plan
+    from veil.audit.log import EventLog, Unlogged
+    from veil.detect.detector import load_detector
+    from veil.domain.clock import SystemClock
+
+    jobs = plan(source, output, overwrite=force)
+    settings = _config(config).camera_for("file", str(source))
+    if bundle is not None:
+        detector_config = settings.detector.model_copy(update={"bundle": bundle})
+        settings = settings.model_copy(update={"detector": detector_config})
+    clock = SystemClock()
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        _FrameRate(),
+        TimeRemainingColumn(),
+    )
+    failed: list[VeilError] = []
+    with ExitStack() as scope:
+        log = (
+            scope.enter_context(EventLog(evidence, "file", clock, reserve_bytes=0))
+            if evidence
+            else Unlogged()
+        )
+        detector = scope.enter_context(load_detector(settings.detector))
+        worker = Anonymizer(settings, detector, log, clock)
+        bar = scope.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
+        for job in jobs:
+            task = bar.add_task(job.source.name, total=frames_of(job))
+            try:
+                result = worker.run(job, partial(_moved, bar, task))
+            except VeilError as error:
+                if len(jobs) == 1:
+                    raise
+                failed.append(error)
+                _complain(error)
+                continue
+            print(f"{job.output}: {result.frames} frames, {result.masks} masks, {result.whole} hidden whole")
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
+
+
+@app.command()
+def detect(
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    min_score: Annotated[float, typer.Option(help="Least score to write.", min=0, max=1)] = 0.01,
+    size: Annotated[str, typer.Option(help="Letterbox WIDTHxHEIGHT.")] = "640x640",
+    tiles: Annotated[int, typer.Option(help="Tiles at native scale besides, a picture at most.", min=0)] = 0,
+    bundle: Annotated[str, typer.Option(help="Name or path of the bundle.")] = "veil-s",
+    runtime: Annotated[str, typer.Option(help="onnx or tflite.")] = "onnx",
+    threads: Annotated[int, typer.Option(help="Threads.", min=1, max=16)] = 1,
+) -> None:
+    """List what the detector finds in pictures, without margins or tracking."""
+    from veil.cli_detect import detect_folder
+
+    try:
+        width, height = (int(part) for part in size.lower().split("x"))
+    except ValueError:
+        raise UsageError(f"{size!r} is no size.", hint="Write WIDTHxHEIGHT, such as 640x384.") from None
+    if runtime not in {"onnx", "tflite"}:
+        raise UsageError(f"{runtime!r} is no runtime.", hint="Use onnx or tflite.")
+    summary = detect_folder(
+        folder,
+        out,
+        bundle=bundle,
+        size=(width, height),
+        tiles=tiles,
+        min_score=min_score,
+        runtime="tflite" if runtime == "tflite" else "onnx",
+        threads=threads,
+    )
+    print(
+        f"{out}: {summary.detections} detections in {summary.pictures} pictures by {summary.identity} "
+        f"({summary.runtime}), {summary.seconds:.1f} s"
+    )
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def doctor(config: ConfigOption = None) -> None:
+    """Check this machine and its configuration; say for each finding what to do."""
+    from veil.doctor import is_well, render, run_checks
+
+    path = config if config is not None else (DEFAULT_PATH if DEFAULT_PATH.exists() else None)
+    findings = run_checks(path)
+    render(findings, Console())
+    raise typer.Exit(0 if is_well(findings) else 1)
+
+
+def _complain(error: VeilError) -> None:
+    print(f"veil: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"      {error.hint}", file=sys.stderr)
+
+
+def main() -> None:
+    """Runs the command line. Errors of ours are printed without a trace; a broken pipe is not an error."""
+    try:
+        app(standalone_mode=True)
+    except VeilError as error:
+        _complain(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Native threads (codecs, runtimes) that hang must not hold the process: the supervisor is waiting.
+        os._exit(error.exit_code)
+    except BrokenPipeError:
+        os._exit(128 + signal.SIGPIPE)
+
+
+if __name__ == "__main__":
+    main()
