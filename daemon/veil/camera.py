@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from veil import __version__
 from veil.analyse import Analyser
-from veil.assemble import emitter_makers, lookback_ns
+from veil.assemble import Announcing, emitter_makers, lookback_ns, slate_lines
 from veil.audit.event import Event, Kind, Value
 from veil.audit.log import EventLog, EventSink, note_fault
 from veil.audit.tally import Tally
@@ -23,12 +22,14 @@ from veil.capture.open import open_source
 from veil.config import CameraConfig, Config
 from veil.detect.detector import Detector, load_detector
 from veil.detect.guard import DetectorGuard
-from veil.domain.clock import NANOSECONDS, Clock, SystemClock
-from veil.emit import Emitter, FrameSink, PacketSink, SlatePlan
+from veil.domain.clock import Clock, SystemClock
+from veil.emit import Emitter, PacketSink, SlatePlan
 from veil.host.sdnotify import Supervisor
 from veil.pipeline import LiveWay, Observer, Parts, Pipeline, Pools
 from veil.places import CameraPlaces
-from veil.sinks.recording import Recording
+from veil.sinks.housekeeping import Retention, repair_recordings
+from veil.sinks.recorder import Recorder
+from veil.sinks.recording import OnSegment, OnSetAside, Recording
 from veil.sinks.rtsp import RtspSink
 from veil.sinks.snapshot import SnapshotSink
 from veil.stats import CameraStats
@@ -38,7 +39,6 @@ from veil.track.tracker import Tracker
 _PATIENCE_S = 5.0
 _STATE_INTERVAL_S = 1.0
 _SLATE_SIZE = (1280, 720)
-_STUCK_EXIT_S = 5.0
 
 
 def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | None = None) -> None:
@@ -89,19 +89,17 @@ def _live_pipeline(
         recorder = partial(
             Recorder, camera.recorder, camera=camera.name, directory=places.recordings, clock=clock
         )
-        make = lambda closed, aside: recorder(on_segment=closed, on_set_aside=aside)
+
+        def make(closed: OnSegment, aside: OnSetAside) -> Recorder:
+            return recorder(on_segment=closed, on_set_aside=aside)
+
         packet_sinks.append(scope.enter_context(Recording(make, log, tally, stats)))
         scope.enter_context(Retention(camera.recorder, places.recordings, log))
     if config.rtsp.enabled:
-        packet_sinks.append(
-            scope.enter_context(
-                RtspSink(
-                    places.rtsp_socket,
-                    camera.name,
-                    on_keyframe_request=lambda: emitters[0].request_keyframe() if emitters else None,
-                )
-            )
+        sink = scope.enter_context(
+            RtspSink(places.rtsp_socket, camera.name, lambda: emitters[0].request_keyframe())
         )
+        packet_sinks.append(Announcing(sink, camera, lambda: observer.frame_rate, clock))
     snapshot = scope.enter_context(SnapshotSink(camera.preview, places.snapshot, clock))
     emitter = Emitter(
         emitter_makers(camera, lambda: observer.frame_rate, clock),

@@ -36,7 +36,9 @@ class Records(Protocol):
     ) -> None: ...
 
 
-MakeRecorder = Callable[[Callable[[SegmentClosed], None], Callable[[SegmentSetAside], None]], Records]
+OnSegment = Callable[[SegmentClosed], None]
+OnSetAside = Callable[[SegmentSetAside], None]
+MakeRecorder = Callable[[OnSegment, OnSetAside], Records]
 
 
 class Recording:
