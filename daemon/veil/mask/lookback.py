@@ -193,9 +193,13 @@ def _shapes(boxes: Sequence[Box]) -> Floats:
 
 
 def _target(track: Track, also: Sequence[float] | None = None) -> Target:
-    box = track.box
-    if track.detected is not None:
-        box = box.union(track.detected)
+    box = track.box  # a seen track's box holds its detection
     if also is not None:
-        box = box.union(Box(*also))
+        x0, y0, x1, y1 = also
+        box = Box(
+            x0 if x0 < box.x0 else box.x0,
+            y0 if y0 < box.y0 else box.y0,
+            x1 if x1 > box.x1 else box.x1,
+            y1 if y1 > box.y1 else box.y1,
+        )
     return Target(track.kind, box, track.score, track.track_id)

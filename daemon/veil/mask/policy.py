@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
 
 from veil.config import MaskConfig, PolicyConfig
 from veil.domain.cover import Blur, ChromaMask, Operator, Pixelate, Region, Regions, Solid, strength
 from veil.domain.detection import ObjectClass
-from veil.domain.geometry import Box, snap_outwards
+from veil.domain.geometry import EvenRect
 from veil.frames.pool import even
 from veil.mask.polygon import check_polygon, rasterise
 from veil.mask.targets import Target
@@ -73,45 +76,64 @@ class MaskPolicy:
 
     def regions(self, targets: Sequence[Target]) -> tuple[Region, ...]:
         """What is painted for `targets`, and the zones that always are."""
-        boxes: dict[Region, None] = {}
-        for target in targets:
-            region = self._region(target)
-            if region is not None:
-                boxes[region] = None
-        return unite(tuple(boxes), self._always)
+        hidden = [
+            (target.box, policy) for target in targets if (policy := self.policy_of(target)) is not None
+        ]
+        if not hidden:
+            return self._always
+        corners = np.array([(box.x0, box.y0, box.x1, box.y1) for box, _ in hidden], np.float64)
+        margins = np.array([policy.margin for _, policy in hidden])[:, None]
+        least = np.array([policy.min_size for _, policy in hidden])[:, None]
+        np.clip(corners, -FURTHEST, FURTHEST, out=corners)
+        sides = corners[:, 2:] - corners[:, :2]
+        grow = sides * margins
+        grow += np.maximum(0, least - sides - 2 * grow) / 2
+        # outwards to even pixels, within the slot
+        size = (self._width, self._height)
+        low = np.clip(np.floor((corners[:, :2] - grow) / 2) * 2, 0, size)
+        high = np.clip(np.ceil((corners[:, 2:] + grow) / 2) * 2, 0, size)
+        rects = np.concatenate([low, high], axis=1).astype(np.int64)
+        # a dictionary for its order: boxes that are the same are painted once
+        shapes = dict.fromkeys(
+            (*rect, policy.operator, policy.cells, policy.resolution)
+            for rect, (_, policy) in zip(rects.tolist(), hidden, strict=True)
+            if rect[0] < rect[2] and rect[1] < rect[3]
+        )
+        return unite(
+            tuple(
+                Region(EvenRect(x0, y0, x1, y1), _operator(name, cells, resolution))
+                for x0, y0, x1, y1, name, cells, resolution in shapes
+            ),
+            self._always,
+        )
 
     def policy_of(self, target: Target) -> PolicyConfig | None:
         """The policy that holds for `target`; None for a head that is not hidden on its own."""
         if self._zones:
-            x, y = _clip(target.box, 0, 0, self._width, self._height).centre
-            row = min(int(y) // 2, self._height // 2 - 1)
-            column = min(int(x) // 2, self._width // 2 - 1)
+            row = self._cell(target.box.y0, target.box.y1, self._height)
+            column = self._cell(target.box.x0, target.box.x1, self._width)
             for zone in self._zones:
                 if target.kind in zone.classes and zone.area.cells[row, column]:
                     return zone.policy
         return self._policies[target.kind]
 
-    def _region(self, target: Target) -> Region | None:
-        policy = self.policy_of(target)
-        if policy is None:
-            return None
-        box = _clip(target.box, -FURTHEST, -FURTHEST, FURTHEST, FURTHEST)
-        shape = snap_outwards(box.grown(policy.margin).at_least(policy.min_size), self._width, self._height)
-        return None if shape is None else Region(shape, operator_of(policy))
+    @staticmethod
+    def _cell(low: float, high: float, size: int) -> int:
+        """Chroma row or column of the middle of that part of a box which lies in the picture."""
+        middle = (min(max(low, 0), size) + min(max(high, 0), size)) / 2
+        return min(int(middle) // 2, size // 2 - 1)
 
 
 def operator_of(policy: PolicyConfig) -> Operator:
     """The painter's operator for a policy."""
-    match policy.operator:
+    return _operator(policy.operator, policy.cells, policy.resolution)
+
+
+def _operator(name: Literal["solid", "pixelate", "blur"], cells: int, resolution: int) -> Operator:
+    match name:
         case "solid":
             return Solid()
         case "pixelate":
-            return Pixelate(policy.cells)
+            return Pixelate(cells)
         case "blur":
-            return Blur(policy.resolution)
-
-
-def _clip(box: Box, x0: float, y0: float, x1: float, y1: float) -> Box:
-    return Box(
-        min(max(box.x0, x0), x1), min(max(box.y0, y0), y1), min(max(box.x1, x0), x1), min(max(box.y1, y0), y1)
-    )
+            return Blur(resolution)

@@ -7,6 +7,7 @@ overlap, and only each other.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,18 +32,30 @@ def unite(regions: Sequence[Region], fixed: Sequence[Region]) -> tuple[Region, .
         return tuple(every)
     if grids > MANY:
         return tuple(Region(region.shape, Solid()) for region in every)
-    done: list[Region] = []
-    todo = every[::-1]
-    while todo:
-        region = todo.pop()
-        other = next((one for one in done if _clash(one, region)), None)
-        if other is None:
-            done.append(region)
-        else:
-            # whatever it overlapped already may overlap the united one: it is looked at again
-            done.remove(other)
-            todo.append(_united(other, region))
-    return tuple(done)
+    while groups := _clashing(every):
+        united = {index for group in groups for index in group}
+        whole = [functools.reduce(_united, [every[index] for index in sorted(group)]) for group in groups]
+        every = [region for index, region in enumerate(every) if index not in united] + whole
+    return tuple(every)
+
+
+def _clashing(regions: Sequence[Region]) -> list[set[int]]:
+    """Groups of indices that hang together by clashes."""
+    edges = np.zeros((len(regions), 4))
+    for index, region in enumerate(regions):
+        if (rect := bounds_of(region)) is not None:
+            edges[index] = rect.x0, rect.y0, rect.x1, rect.y1
+    low, high = edges[:, :2], edges[:, 2:]
+    over = ((low[:, None] < high) & (low < high[:, None])).all(axis=2)
+    solid = np.array([isinstance(region.operator, Solid) for region in regions])
+    firsts, seconds = np.nonzero(np.triu(over & ~(solid[:, None] & solid), 1))
+    group_of: dict[int, set[int]] = {}
+    for first, second in zip(firsts.tolist(), seconds.tolist(), strict=True):
+        if _clash(regions[first], regions[second]):
+            merged = group_of.get(first, {first}) | group_of.get(second, {second})
+            for index in merged:
+                group_of[index] = merged
+    return list({id(group): group for group in group_of.values()}.values())
 
 
 def bounds_of(region: Region) -> EvenRect | None:

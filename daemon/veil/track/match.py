@@ -53,32 +53,48 @@ def match(
     nothing = np.zeros(0, np.int64)
     if not len(rows) or not len(boxes):
         return Pairs(nothing, nothing, np.zeros(0, np.bool_))
-    half_w, half_h = rows["w"] / 2, rows["h"] / 2
-    here = np.stack(
-        [rows["cx"] - half_w, rows["cy"] - half_h, rows["cx"] + half_w, rows["cy"] + half_h], axis=1
-    )
-    iou, _ = overlap(here, boxes)
-    size = size_of(rows)[:, None]
-    seen_size = np.maximum((boxes[:, 2] - boxes[:, 0] + boxes[:, 3] - boxes[:, 1]) / 2, 1.0)[None, :]
-    distance = np.hypot(
-        rows["cx"][:, None] - ((boxes[:, 0] + boxes[:, 2]) / 2)[None, :],
-        rows["cy"][:, None] - ((boxes[:, 1] + boxes[:, 3]) / 2)[None, :],
-    ) / np.maximum(size, seen_size)
-    gate = np.clip(GATE_SIGMAS * np.sqrt(rows["pp"]), NEAREST_GATE, FURTHEST_GATE)[:, None]
-    like = np.maximum(size, seen_size) <= LIKE_SIZE * np.minimum(size, seen_size)
-    together = iou >= match_iou
-    allowed = (together | ((distance <= gate) & like)) & (rows["kind"][:, None] == kinds[None, :])
-    at, to = np.nonzero(allowed)
-    cost = (1 - iou[at, to]) + distance[at, to] + np.where(strong[to], 0.0, 100.0)
+    at, to = _near(rows, kinds, boxes)
+    here, there = rows[at], boxes[to]
+    width, height = there[:, 2] - there[:, 0], there[:, 3] - there[:, 1]
+    apart_x = np.abs(here["cx"] - (there[:, 0] + there[:, 2]) / 2)
+    apart_y = np.abs(here["cy"] - (there[:, 1] + there[:, 3]) / 2)
+    common = np.clip((here["w"] + width) / 2 - apart_x, 0, np.minimum(here["w"], width))
+    common *= np.clip((here["h"] + height) / 2 - apart_y, 0, np.minimum(here["h"], height))
+    iou = common / np.maximum(here["w"] * here["h"] + width * height - common, 1e-9)
+    size, seen_size = size_of(here), np.maximum((width + height) / 2, 1.0)
+    larger = np.maximum(size, seen_size)
+    distance = np.hypot(apart_x, apart_y) / larger
+    like = larger <= LIKE_SIZE * np.minimum(size, seen_size)
+    overlapping = iou >= match_iou
+    allowed = np.flatnonzero(overlapping | ((distance <= _gate(here)) & like))
+    cost = 1 - iou[allowed] + distance[allowed] + np.where(strong[to[allowed]], 0.0, 100.0)
+    order = allowed[np.argsort(cost, kind="stable")]
     free_rows, free_boxes = [True] * len(rows), [True] * len(boxes)
-    taken: list[tuple[int, int]] = []
-    order = np.argsort(cost, kind="stable")
-    for row, box in zip(at[order].tolist(), to[order].tolist(), strict=True):
+    taken: list[int] = []
+    for pair, row, box in zip(order.tolist(), at[order].tolist(), to[order].tolist(), strict=True):
         if free_rows[row] and free_boxes[box]:
             free_rows[row] = free_boxes[box] = False
-            taken.append((row, box))
-    pairs = np.array(taken, np.int64).reshape(-1, 2)
-    return Pairs(pairs[:, 0], pairs[:, 1], ~together[pairs[:, 0], pairs[:, 1]])
+            taken.append(pair)
+    pairs = np.array(taken, np.int64)
+    return Pairs(at[pairs], to[pairs], ~overlapping[pairs])
+
+
+def _gate(rows: Rows) -> Floats:
+    """How far, in sizes, a detection may lie from each prediction."""
+    gate: Floats = np.clip(GATE_SIGMAS * np.sqrt(rows["pp"]), NEAREST_GATE, FURTHEST_GATE)
+    return gate
+
+
+def _near(rows: Rows, kinds: NDArray[np.int64], boxes: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of all pairs of one class that overlap or may be within the gate: few of all."""
+    gate = LIKE_SIZE * _gate(rows) * size_of(rows)
+    near = rows["kind"][:, None] == kinds
+    for centre, side, low, high in (("cx", "w", 0, 2), ("cy", "h", 1, 3)):
+        middle, half = (boxes[:, low] + boxes[:, high]) / 2, (boxes[:, high] - boxes[:, low]) / 2
+        reach = np.maximum(rows[side] / 2, gate)
+        near &= np.abs(rows[centre][:, None] - middle) <= reach[:, None] + half
+    at, to = np.nonzero(near)
+    return at, to
 
 
 def duplicates(

@@ -56,12 +56,9 @@ def size_of(rows: Rows) -> Floats:
     return size
 
 
-def born(
-    kinds: NDArray[np.int64], boxes: Floats, scores: Floats, *, first_id: int, noise: float, now_ns: int
-) -> Rows:
-    """Rows for detections seen for the first time; `boxes` of shape (n, 4) in pixels."""
+def born(kinds: NDArray[np.int64], boxes: Floats, scores: Floats, *, noise: float, now_ns: int) -> Rows:
+    """Rows, without an id yet, for detections seen for the first time; `boxes` of shape (n, 4) in pixels."""
     rows = np.zeros(len(boxes), TRACK)
-    rows["id"] = np.arange(first_id, first_id + len(boxes))
     rows["kind"] = kinds
     rows["cx"] = rows["lx"] = (boxes[:, 0] + boxes[:, 2]) / 2
     rows["cy"] = rows["ly"] = (boxes[:, 1] + boxes[:, 3]) / 2

@@ -21,7 +21,7 @@ from veil.track.motion import SIZE_DECAY_S, TRACK, Floats, Rows
 MAX_TRACKS = 512
 """What is remembered at most. More detections than that are masked in their frame, and not held."""
 FURTHEST = 1e6
-"""Coordinates are clipped to it for arithmetic, in pixels."""
+"""Coordinates are clipped to it, in pixels, so that extreme boxes can be computed with."""
 TRAIL = 0.5
 """A held box also covers an object that goes on at this share of its speed."""
 
@@ -76,18 +76,15 @@ class Tracker:
         self._rows = self._rows[now_ns - self._rows["last_ns"] <= self._hold_ns]
         motion.predict(self._rows, (now_ns - before_ns) / NANOSECONDS)
 
-        usable = np.flatnonzero(scores >= self._low[kinds])
+        usable = scores >= self._low[kinds]
         kinds, boxes, scores = kinds[usable], boxes[usable], scores[usable]
         shorter = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
         strong = (scores >= self._score[kinds]) & (shorter >= self._min_size[kinds])
-        seen_as = self._assign(kinds, boxes, scores, strong, now_ns)
-        found: dict[int, Box] = {}
-        for index, track_id in seen_as:
-            box = _upright(detections[int(usable[index])].box)
-            found[track_id] = box if track_id not in found else found[track_id].union(box)
+        found = self._assign(kinds, boxes, scores, strong, now_ns)
         tracks = self._tracks(found, now_ns)
-        # what was too much to remember is masked, and forgotten
-        self._rows = self._rows[np.argsort(-self._rows["last_ns"], kind="stable")[:MAX_TRACKS]]
+        if len(self._rows) > MAX_TRACKS:
+            # what was too much to remember has been masked, and is forgotten
+            self._rows = self._rows[np.argsort(-self._rows["last_ns"], kind="stable")[:MAX_TRACKS]]
         return tracks
 
     def _assign(
@@ -97,22 +94,17 @@ class Tracker:
         scores: Floats,
         strong: NDArray[np.bool_],
         now_ns: int,
-    ) -> list[tuple[int, int]]:
-        """Corrects, holds and starts rows; returns which detection is seen as which track id."""
-        considered = np.flatnonzero(strong)
-        considered = considered[np.argsort(-scores[considered], kind="stable")]
-        considered = np.concatenate([considered, np.flatnonzero(~strong)])[: 2 * MAX_TRACKS]
+    ) -> Floats:
+        """Corrects, holds and starts rows; returns the detected box of each, NaN where there is none."""
+        considered = np.lexsort((-scores, ~strong))[: 2 * MAX_TRACKS]
         pairs = match(
-            self._rows,
-            kinds[considered],
-            boxes[considered],
-            strong[considered],
-            match_iou=self._match_iou,
+            self._rows, kinds[considered], boxes[considered], strong[considered], match_iou=self._match_iou
         )
         matched = considered[pairs.detections]
-        ghosts = self._rows[pairs.tracks[pairs.apart]].copy()
+        detected = np.full((len(self._rows), 4), np.nan)
+        detected[pairs.tracks] = boxes[matched]
+        ghosts = self._rows[pairs.tracks[pairs.apart]]
         ghosts = ghosts[ghosts["hits"] > 1]
-        ghosts["id"] = self._ids(len(ghosts))
         corrected = motion.correct(
             self._rows[pairs.tracks],
             boxes[matched],
@@ -123,61 +115,79 @@ class Tracker:
         corrected["score"] = scores[matched]
         self._rows[pairs.tracks] = corrected
 
-        claimed = np.zeros(len(considered), np.bool_)
-        claimed[pairs.detections] = True
-        part = claimed | strong[considered]
-        inside, rest = considered[part], np.setdiff1d(np.flatnonzero(strong), considered, assume_unique=True)
-        same = duplicates(kinds[inside], boxes[inside], scores[inside], claimed[part])
-        fresh = np.concatenate([inside[(same == np.arange(len(inside))) & ~claimed[part]], rest])
-        ids = self._ids(len(fresh))
-        started = motion.born(
-            kinds[fresh],
-            boxes[fresh],
-            scores[fresh],
-            first_id=int(ids[0]) if len(ids) else 0,
-            noise=self._noise,
-            now_ns=now_ns,
-        )
-        self._rows = np.concatenate([self._rows, started, ghosts])
-        seen_as = list(zip(matched.tolist(), corrected["id"].tolist(), strict=True))
-        seen_as += zip(fresh.tolist(), ids.tolist(), strict=True)
-        known = dict(seen_as)
-        for index, of in zip(inside.tolist(), inside[same].tolist(), strict=True):
-            if index != of:
-                seen_as.append((index, known[of]))
-        return seen_as
+        owner = np.full(len(boxes), -1, np.int64)
+        owner[matched] = pairs.tracks
+        if (strong & (owner < 0)).any():
+            detected = self._start(kinds, boxes, scores, owner, considered, strong, detected, now_ns)
+        if len(ghosts):
+            ghosts["id"] = self._ids(len(ghosts))
+            self._rows = np.concatenate([self._rows, ghosts])
+            detected = np.concatenate([detected, np.full((len(ghosts), 4), np.nan)])
+        return detected
+
+    def _start(
+        self,
+        kinds: NDArray[np.int64],
+        boxes: Floats,
+        scores: Floats,
+        owner: NDArray[np.int64],
+        considered: NDArray[np.int64],
+        strong: NDArray[np.bool_],
+        detected: Floats,
+        now_ns: int,
+    ) -> Floats:
+        """Rows for strong detections without an `owner` row; those that only repeat another widen its box."""
+        loose = strong & (owner < 0)
+        known = considered[loose[considered] | (owner[considered] >= 0)]
+        original = np.arange(len(boxes))
+        original[known] = known[duplicates(kinds[known], boxes[known], scores[known], owner[known] >= 0)]
+        first = np.flatnonzero(loose & (original == np.arange(len(boxes))))
+        owner[first] = len(self._rows) + np.arange(len(first))
+        started = motion.born(kinds[first], boxes[first], scores[first], noise=self._noise, now_ns=now_ns)
+        started["id"] = self._ids(len(first))
+        self._rows = np.concatenate([self._rows, started])
+        detected = np.concatenate([detected, boxes[first]])
+        again = np.flatnonzero(original != np.arange(len(boxes)))
+        rows = owner[original[again]]
+        np.minimum.at(detected[:, :2], rows, boxes[again, :2])
+        np.maximum.at(detected[:, 2:], rows, boxes[again, 2:])
+        return detected
 
     def _ids(self, count: int) -> NDArray[np.int64]:
         ids = np.arange(self._next_id, self._next_id + count)
         self._next_id += count
         return ids
 
-    def _tracks(self, found: Mapping[int, Box], now_ns: int) -> tuple[Track, ...]:
+    def _tracks(self, detected: Floats, now_ns: int) -> tuple[Track, ...]:
         rows = self._rows
         carried = motion.boxes_of(rows, now_ns=now_ns, growth_per_s=self._growth_per_s, trail=TRAIL)
-        tracks: list[Track] = []
-        for track_id, kind, box, score, first_ns, last_ns in zip(
-            rows["id"].tolist(),
-            rows["kind"].tolist(),
-            carried.tolist(),
-            rows["score"].tolist(),
-            rows["first_ns"].tolist(),
-            rows["last_ns"].tolist(),
-            strict=True,
-        ):
-            detected = found.get(track_id)
-            if detected is None:
-                state, where = TrackState.HELD, Box(*box)
-            else:
-                state, where = TrackState.SEEN, detected.union(Box(*box))
-            tracks.append(Track(track_id, _KINDS[kind], state, where, detected, score, first_ns, last_ns))
-        return tuple(tracks)
+        # fmin and fmax pass over the NaN of what is not seen
+        where = np.concatenate(
+            [np.fmin(carried[:, :2], detected[:, :2]), np.fmax(carried[:, 2:], detected[:, 2:])], axis=1
+        )
+        columns = (rows[name].tolist() for name in ("id", "kind", "score", "first_ns", "last_ns"))
+        seen = np.isfinite(detected[:, 0]).tolist()
+        return tuple(
+            Track(
+                track_id,
+                _KINDS[kind],
+                TrackState.SEEN if is_seen else TrackState.HELD,
+                Box(*box),
+                Box(*found) if is_seen else None,
+                score,
+                first_ns,
+                last_ns,
+            )
+            for is_seen, found, box, track_id, kind, score, first_ns, last_ns in zip(
+                seen, detected.tolist(), where.tolist(), *columns, strict=True
+            )
+        )
 
 
 def _arrays(detections: Sequence[Detection]) -> tuple[NDArray[np.int64], Floats, Floats]:
     """Class codes, upright clipped boxes (n, 4) and scores. Raises DetectorError for what is not finite."""
     kinds = np.array([_CODES[found.kind] for found in detections], np.int64)
-    corners = [(found.box.x0, found.box.y0, found.box.x1, found.box.y1) for found in detections]
+    corners = [(box.x0, box.y0, box.x1, box.y1) for box in (found.box for found in detections)]
     boxes = np.array(corners, np.float64).reshape(-1, 4)
     scores = np.array([found.score for found in detections], np.float64)
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
@@ -185,9 +195,3 @@ def _arrays(detections: Sequence[Detection]) -> tuple[NDArray[np.int64], Floats,
     np.clip(boxes, -FURTHEST, FURTHEST, out=boxes)
     low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
     return kinds, np.concatenate([low, high], axis=1), scores
-
-
-def _upright(box: Box) -> Box:
-    if box.x0 <= box.x1 and box.y0 <= box.y1:
-        return box
-    return Box(min(box.x0, box.x1), min(box.y0, box.y1), max(box.x0, box.x1), max(box.y0, box.y1))
