@@ -1,7 +1,7 @@
 """Bundles made in code: a model whose answers are known from the pixels it sees.
 
-`spot_model` fires in every cell whose centre pixel is brighter than 200: class 0 where green, class 1 where red
-leads. Its boxes reach one stride to each side of the cell's centre.
+`spot_model` fires in every cell whose centre pixel is bright: class 0 where green leads, class 1 where red
+does. Its boxes reach one stride to each side of the cell's centre.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def spot_model(size: tuple[int, int] | None = None, *, broken: float | None = No
         broken: a value (NaN, infinity) added to every logit.
     """
     weight = np.zeros((2, 3, STRIDE, STRIDE), np.float32)
-    # Logit = (2 * leading - other - 200) / 10, from the pixel at the cell's centre.
+    # Logit = 0.2 * leading - 0.1 * other - 10, from the pixel at the cell's centre.
     weight[0, :, 4, 4] = (-0.1, 0.2, 0.0)
     weight[1, :, 4, 4] = (0.2, -0.1, 0.0)
     bias = np.full(2, -10.0, np.float32)
@@ -47,7 +47,7 @@ def spot_model(size: tuple[int, int] | None = None, *, broken: float | None = No
         numpy_helper.from_array(np.zeros((4, 3, STRIDE, STRIDE), np.float32), "bw"),
         numpy_helper.from_array(np.ones(4, np.float32), "bb"),
     ]
-    conv = {"kernel_shape": [STRIDE, STRIDE], "strides": [STRIDE, STRIDE]}
+    conv: dict[str, Any] = {"kernel_shape": [STRIDE, STRIDE], "strides": [STRIDE, STRIDE]}
     nodes = [
         helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT),
         helper.make_node("Conv", ["real", "w", "b"], ["cls_8"], **conv),

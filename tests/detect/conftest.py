@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from detect.bundles import MANIFEST, YUNET, spot_model, write_bundle
 from detect.tflite_made import spot_tflite
-from numpy.typing import NDArray
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -35,6 +36,6 @@ def yunet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def astronaut() -> NDArray[np.uint8]:
     """scikit-image's public-domain portrait, [512, 512, 3] RGB."""
-    import skimage.data
+    import skimage.data as pictures
 
-    return np.asarray(skimage.data.astronaut(), np.uint8)
+    return np.asarray(pictures.astronaut(), np.uint8)  # type: ignore[no-untyped-call]

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from detect.bundles import MANIFEST, write_bundle
 
+from detect.bundles import MANIFEST, write_bundle
 from veil.detect.bundle import MAX_MANIFEST_BYTES, find_bundle, load_bundle
 from veil.domain.detection import ObjectClass
 from veil.errors import BundleError

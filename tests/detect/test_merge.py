@@ -18,7 +18,8 @@ Row = tuple[float, float, float, float, float, int]
 def seen(tile: Tile | None, *rows: Row) -> Seen:
     table = np.array(rows, np.float64).reshape(-1, 6)
     return Seen(
-        Found(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.intp)), tile
+        Found(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.intp)),
+        tile,
     )
 
 
@@ -27,30 +28,36 @@ def boxes(found: Found) -> list[list[float]]:
 
 
 def test_one_object_in_two_looks_is_one_object() -> None:
-    found = merge(
-        [seen(None, (100, 100, 160, 180, 0.4, 0)), seen(LEFT, (102, 98, 158, 182, 0.9, 0))], *FRAME
-    )
+    found = merge([seen(None, (100, 100, 160, 180, 0.4, 0)), seen(LEFT, (102, 98, 158, 182, 0.9, 0))], *FRAME)
     assert boxes(found) == [[100, 98, 160, 182]]
     assert found.scores.tolist() == [np.float32(0.9)]
 
 
 def test_two_parts_of_a_plate_cut_by_neighbouring_tiles_are_one_plate() -> None:
-    found = merge([seen(LEFT, (500, 200, 640, 240, 0.6, 1)), seen(RIGHT, (576, 201, 760, 241, 0.5, 1))], *FRAME)
+    found = merge(
+        [seen(LEFT, (500, 200, 640, 240, 0.6, 1)), seen(RIGHT, (576, 201, 760, 241, 0.5, 1))], *FRAME
+    )
     assert boxes(found) == [[500, 200, 760, 241]]
 
 
 def test_a_cut_part_joins_the_whole_frame_s_box() -> None:
-    found = merge([seen(None, (480, 100, 800, 360, 0.5, 0)), seen(LEFT, (490, 110, 640, 370, 0.8, 0))], *FRAME)
+    found = merge(
+        [seen(None, (480, 100, 800, 360, 0.5, 0)), seen(LEFT, (490, 110, 640, 370, 0.8, 0))], *FRAME
+    )
     assert boxes(found) == [[480, 100, 800, 370]]
 
 
 def test_neighbours_that_merely_touch_stay_two() -> None:
-    found = merge([seen(None, (100, 100, 160, 180, 0.4, 0)), seen(LEFT, (150, 100, 210, 180, 0.9, 0))], *FRAME)
+    found = merge(
+        [seen(None, (100, 100, 160, 180, 0.4, 0)), seen(LEFT, (150, 100, 210, 180, 0.9, 0))], *FRAME
+    )
     assert len(found) == 2
 
 
 def test_a_face_and_a_head_in_one_place_stay_two() -> None:
-    found = merge([seen(None, (100, 100, 160, 180, 0.4, 0)), seen(LEFT, (100, 100, 160, 180, 0.9, 2))], *FRAME)
+    found = merge(
+        [seen(None, (100, 100, 160, 180, 0.4, 0)), seen(LEFT, (100, 100, 160, 180, 0.9, 2))], *FRAME
+    )
     assert sorted(found.labels.tolist()) == [0, 2]
 
 
@@ -72,7 +79,9 @@ def test_nothing_seen_is_nothing() -> None:
 
 side = st.integers(-20, 1200)
 length = st.integers(1, 300)
-row = st.tuples(side, st.integers(-20, 380), length, length, st.floats(0.0625, 1, width=32), st.integers(0, 2))
+row = st.tuples(
+    side, st.integers(-20, 380), length, length, st.floats(0.0625, 1, width=32), st.integers(0, 2)
+)
 
 
 @st.composite

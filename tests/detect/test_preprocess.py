@@ -33,7 +33,9 @@ def smooth(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def fill(planes: Planes, view: View, spec: TensorSpec = RGB8, color: ColorInfo = VIDEO) -> NDArray[np.generic]:
+def fill(
+    planes: Planes, view: View, spec: TensorSpec = RGB8, color: ColorInfo = VIDEO
+) -> NDArray[np.generic]:
     return Preprocessor(view, spec).fill(planes, color, view)
 
 
@@ -121,7 +123,7 @@ def test_slots_with_padded_lines_read_as_their_pixels() -> None:
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_nothing_of_the_last_frame_stays(layout: Literal["nchw", "nhwc"]) -> None:
     for dtype in ("uint8", "float32"):
-        spec = TensorSpec(layout, dtype, "rgb")  # type: ignore[arg-type]
+        spec = TensorSpec(layout, dtype, "rgb")
         view = whole_view(1920, 1080, LIMIT)
         first, second = i420(smooth(1920, 1080, 1)), i420(smooth(1920, 1080, 2))
         used = Preprocessor(view, spec)
@@ -152,7 +154,9 @@ def test_full_and_video_levels_of_one_picture_look_the_same() -> None:
     full = Planes(
         *(
             np.clip((plane.astype(float) - low) * 255 / span + high, 0, 255).round().astype(np.uint8)
-            for plane, low, span, high in zip(video, (16, 128, 128), (219, 224, 224), (0, 128, 128), strict=True)
+            for plane, low, span, high in zip(
+                video, (16, 128, 128), (219, 224, 224), (0, 128, 128), strict=True
+            )
         )
     )
     view = whole_view(640, 360, LIMIT)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from detect.bundles import MANIFEST, spot_model, write_bundle
-from detect.tflite_made import spot_tflite
 from numpy.typing import NDArray
 
+from detect.bundles import MANIFEST, spot_model, write_bundle
+from detect.tflite_made import spot_tflite
 from veil.config import DetectorConfig
 from veil.detect.bundle import load_bundle
 from veil.detect.decode import LtrbGrid
@@ -91,13 +91,17 @@ def test_both_runtimes_see_the_same_objects(bundles: Path) -> None:
         with load_detector(_config(bundles, runtime=runtime)) as detector:
             found = detector.detect_planes(planes, 640, 384, ColorInfo())
             answers.append(
-                sorted((each.kind.value, each.box.x0, each.box.y0, each.box.x1, each.box.y1) for each in found)
+                sorted(
+                    (each.kind.value, each.box.x0, each.box.y0, each.box.x1, each.box.y1) for each in found
+                )
             )
     assert answers[0] == answers[1]
     assert [each[0] for each in answers[0]] == ["face"] * 3 + ["plate"]
 
 
-@pytest.mark.parametrize("names", [("StatefulPartitionedCall:0", "StatefulPartitionedCall:1"), ("cls_8", "b")])
+@pytest.mark.parametrize(
+    "names", [("StatefulPartitionedCall:0", "StatefulPartitionedCall:1"), ("cls_8", "b")]
+)
 def test_tflite_outputs_are_found_by_shape_where_names_are_lost(
     tmp_path: Path, names: tuple[str, str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_tiles_cover_the_frame_with_the_overlap(width: int, height: int, overlap
     assert seen.all()
     for starts, side in (({t.x0 for t in tiles}, 640), ({t.y0 for t in tiles}, 384)):
         ordered = sorted(starts)
-        assert all(b - a <= side - overlap for a, b in zip(ordered, ordered[1:], strict=False))
+        assert all(b - a <= side - overlap for a, b in pairwise(ordered))
 
 
 @given(even, even, rate, st.integers(0, 50))

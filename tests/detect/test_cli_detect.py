@@ -1,0 +1,167 @@
+"""`veil detect`: every picture, in its own pixels, the same bytes each time, nothing left out in silence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from detect.test_detector import scene
+from veil.cli_detect import ALL_TILES, DetectSummary, detect_folder
+from veil.errors import UsageError
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "b" / "ä").mkdir(parents=True)
+    Image.fromarray(scene(640, 384, (320, 200, 16))).save(folder / "z.png")
+    Image.fromarray(scene(1000, 701, (600, 300, 60))).save(folder / "b" / "odd.webp", lossless=True)
+    Image.fromarray(scene(640, 384, (100, 100, 40))).save(folder / "b" / "ä" / "one.AVIF", quality=90)
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def _run(
+    folder: Path, bundles: Path, out: Path, **options: Any
+) -> tuple[DetectSummary, list[dict[str, Any]]]:
+    options = {"bundle": "spot", "bundle_dir": bundles, **options}
+    summary = detect_folder(folder, out, **options)
+    return summary, json.loads(out.read_text(encoding="utf-8"))
+
+
+def test_every_picture_of_every_folder_is_looked_at(pictures: Path, bundles: Path, tmp_path: Path) -> None:
+    done: list[tuple[int, int]] = []
+    summary, entries = _run(
+        pictures, bundles, tmp_path / "out.json", progress=lambda at, of: done.append((at, of))
+    )
+    names = [each["file_name"] for each in entries]
+    assert sorted(set(names)) == ["b/odd.webp", "b/ä/one.AVIF", "z.png"]
+    assert names == sorted(names)
+    assert done == [(1, 3), (2, 3), (3, 3)]
+    assert (summary.pictures, summary.detections, summary.exit_code) == (3, len(entries), 0)
+    assert set(entries[0]) == {"file_name", "category", "bbox", "score"}
+    assert all(each["category"] == "face" for each in entries)
+    x, y, w, h = next(each["bbox"] for each in entries if each["file_name"] == "b/odd.webp")
+    assert x < 660
+    assert x + w > 600
+    assert y < 360
+    assert y + h > 300
+
+
+def test_the_same_pictures_give_the_same_bytes(pictures: Path, bundles: Path, tmp_path: Path) -> None:
+    outs = [tmp_path / "first.json", tmp_path / "second.json"]
+    for out in outs:
+        _run(pictures, bundles, out)
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+
+
+def test_boxes_are_in_pixels_of_the_picture_as_viewers_show_it(bundles: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "turned"
+    folder.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: viewers turn the picture by 90 degrees clockwise
+    Image.fromarray(scene(640, 384, (0, 320, 60))).save(folder / "turned.jpg", exif=exif, quality=95)
+    _, entries = _run(folder, bundles, tmp_path / "out.json")
+    assert entries
+    for each in entries:
+        x, y, w, h = each["bbox"]
+        assert x + w <= 70
+        assert y + h <= 70
+        assert x >= 0
+        assert y >= 0
+
+
+def test_an_unreadable_picture_is_named_and_the_rest_is_written(
+    pictures: Path, bundles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (pictures / "z.png").read_bytes()
+    (pictures / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (pictures / "empty.jpg").write_bytes(b"")
+    summary, entries = _run(pictures, bundles, tmp_path / "out.json")
+    assert summary.unreadable == ("cut.png", "empty.jpg")
+    assert summary.exit_code != 0
+    assert {each["file_name"] for each in entries} == {"b/odd.webp", "b/ä/one.AVIF", "z.png"}
+    said = capsys.readouterr().err
+    assert "cut.png" in said
+    assert "empty.jpg" in said
+
+
+def test_a_least_score_leaves_out_what_is_below_it(bundles: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "faint"
+    folder.mkdir()
+    Image.fromarray(scene(640, 384, (320, 200, 64), colour=(0, 43, 0))).save(folder / "a.png")  # 0.27
+    assert _run(folder, bundles, tmp_path / "all.json")[1]
+    assert _run(folder, bundles, tmp_path / "some.json", min_score=0.2)[1]
+    assert not _run(folder, bundles, tmp_path / "none.json", min_score=0.4)[1]
+    Image.fromarray(scene(640, 384, (320, 200, 64))).save(folder / "a.png")
+    assert _run(folder, bundles, tmp_path / "high.json", min_score=0.95)[1]
+
+
+def test_tiles_find_what_the_whole_picture_is_too_small_for(bundles: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    Image.fromarray(scene(2560, 1920, (1284 - 3, 804 - 3, 6))).save(folder / "a.png")
+    assert not _run(folder, bundles, tmp_path / "whole.json", min_score=0.3)[1]
+    spots = [(x, y, 6) for x in range(1200, 1264, 7) for y in range(800, 864, 7)]
+    rgb: NDArray[np.uint8] = scene(2560, 1920, *spots)
+    Image.fromarray(rgb).save(folder / "a.png")
+    assert _run(folder, bundles, tmp_path / "tiles.json", tiles=ALL_TILES, min_score=0.3)[1]
+
+
+def test_both_runtimes_write_the_same_objects(pictures: Path, bundles: Path, tmp_path: Path) -> None:
+    answers = [
+        _run(
+            pictures, bundles, tmp_path / f"{runtime}.json", runtime=runtime, size=(640, 384), min_score=0.3
+        )[1]
+        for runtime in ("onnx", "tflite")
+    ]
+    assert {each["file_name"] for each in answers[0]} == {each["file_name"] for each in answers[1]}
+
+
+@pytest.mark.parametrize("options", [{"min_score": 1.5}, {"size": (10, 10)}, {"size": (641, 640)}])
+def test_options_that_make_no_sense_are_refused(
+    pictures: Path, bundles: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    with pytest.raises(Exception, match=r"score|input_width|multiple") as refused:
+        _run(pictures, bundles, tmp_path / "out.json", **options)
+    assert getattr(refused.value, "hint", "")
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_folder_without_pictures_is_refused(bundles: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no pictures"):
+        _run(tmp_path / "empty", bundles, tmp_path / "out.json")
+    with pytest.raises(UsageError, match="not a folder"):
+        _run(tmp_path / "missing", bundles, tmp_path / "out.json")
+    with pytest.raises(UsageError, match="not a folder"):
+        _run(tmp_path / "empty", bundles, tmp_path / "nowhere" / "out.json")
+
+
+def test_a_result_that_cannot_be_written_leaves_nothing_behind(
+    pictures: Path, bundles: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "taken").write_text("x")
+    with pytest.raises(UsageError, match="cannot be written"):
+        detect_folder(pictures, out, bundle="spot", bundle_dir=bundles)
+    assert not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.shared
+def test_a_real_face_is_found_in_a_folder(yunet: Path, astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
+    folder = tmp_path / "real"
+    folder.mkdir()
+    Image.fromarray(astronaut).save(folder / "astronaut.jpg", quality=90)
+    _, entries = _run(folder, yunet, tmp_path / "out.json", bundle="yunet", min_score=0.5)
+    assert len(entries) == 1
+    x, y, w, h = entries[0]["bbox"]
+    assert abs(x + w / 2 - 225) < 15
+    assert abs(y + h / 2 - 118) < 20
