@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from detect.bundles import MANIFEST, spot_model, write_bundle
-from media import Clip, write_clip
 from rich.console import Console
 
+from detect.bundles import MANIFEST, spot_model, write_bundle
+from media import Clip, write_clip
 from veil.detect.bundle import find_bundle
 from veil.doctor import Finding, Level, all_well, exit_code, render, run_checks
 from veil.errors import BundleError
