@@ -207,10 +207,10 @@ def _complain(error: VeilError) -> None:
         print(f"      {error.hint}", file=sys.stderr)
 
 
-def main() -> None:
-    """Runs the command line. Errors of ours are printed without a trace; a broken pipe is not an error."""
+def run_command(command: typer.Typer) -> None:
+    """Runs a command line. Errors of ours are printed without a trace; a broken pipe is not an error."""
     try:
-        app(standalone_mode=True)
+        command()
     except VeilError as error:
         _complain(error)
         sys.stdout.flush()
@@ -219,6 +219,10 @@ def main() -> None:
         os._exit(error.exit_code)
     except BrokenPipeError:
         os._exit(128 + signal.SIGPIPE)
+
+
+def main() -> None:
+    run_command(app)
 
 
 if __name__ == "__main__":

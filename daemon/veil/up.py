@@ -14,8 +14,6 @@ from types import FrameType
 import veil
 from veil.config import Config
 from veil.errors import ConfigError
-from veil.places import CameraPlaces
-from veil.sinks.preview import PreviewPage
 from veil.supervise import Service, Supervision
 
 GI_PYTHON = "/usr/bin/python3"
@@ -57,21 +55,15 @@ def run_all(config: Config) -> None:
     """Until SIGINT or SIGTERM; nothing that was started outlives it. Raises ConfigError without cameras."""
     if not config.cameras:
         raise ConfigError("No camera is configured.", hint="Add a section [camera.NAME] with a source.")
+    ended = asked_to_end()
     config.box.runtime_dir.mkdir(parents=True, exist_ok=True)
-    done = threading.Event()
-    _on_signals(done)
     with ExitStack() as scope:
         if config.page.port:
             scope.enter_context(preview_page(config))
         supervision = scope.enter_context(Supervision(services(config)))
         for line in addresses(config):
             print(line, flush=True)
-        supervision.run(done.is_set)
-
-
-def preview_page(config: Config) -> PreviewPage:
-    cameras = {name: CameraPlaces.of(config, name) for name in config.cameras}
-    raise NotImplementedError(cameras)
+        supervision.run(ended.is_set)
 
 
 def addresses(config: Config) -> Sequence[str]:
@@ -88,10 +80,14 @@ def addresses(config: Config) -> Sequence[str]:
     return lines
 
 
-def _on_signals(done: threading.Event) -> None:
+def asked_to_end() -> threading.Event:
+    """Set at SIGINT or SIGTERM."""
+    ended = threading.Event()
+
     def handle(number: int, frame: FrameType | None) -> None:
         del number, frame
-        done.set()
+        ended.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
+    return ended

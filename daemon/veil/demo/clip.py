@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -11,6 +12,8 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from veil.errors import UsageError
 
 Picture = NDArray[np.uint8]
 
@@ -52,14 +55,21 @@ def scene(frames: int) -> Iterator[Picture]:
         for size, speed, height in ((0.75, 1, 0.30), (0.34, 2, 0.40)):
             width = int(512 * (size + 0.12 * math.sin(turn * speed)))
             x = int((WIDTH - width) * (0.5 + 0.48 * math.cos(turn * speed + size * 5)))
-            _paste(picture, cv2.resize(astronaut, (width, width), interpolation=cv2.INTER_AREA), x, height)
+            part = cv2.resize(astronaut, (width, width), interpolation=cv2.INTER_AREA)
+            _paste(picture, np.asarray(part, np.uint8), x, height)
         yield picture
 
 
 def _astronaut() -> Picture:
-    from skimage import data
-
-    return np.ascontiguousarray(np.asarray(data.astronaut(), np.uint8)[:, :, ::-1])
+    package = importlib.util.find_spec("skimage")
+    if package is None or package.origin is None:
+        raise UsageError(
+            "The demo's picture is missing.", hint="Run `make setup`: it is part of scikit-image."
+        )
+    picture = cv2.imread(str(Path(package.origin).parent / "data" / "astronaut.png"), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise UsageError("The demo's picture cannot be read.", hint="Run `make setup` again.")
+    return np.asarray(picture, np.uint8)
 
 
 def _paste(picture: Picture, part: Picture, x: int, height: float) -> None:
@@ -87,7 +97,8 @@ def _street() -> Picture:
             picture, (left, int(HEIGHT * 0.8)), (left + 90, int(HEIGHT * 0.81)), (225, 225, 225), -1
         )
     grain = random.integers(-6, 7, picture.shape, np.int16)
-    return np.clip(picture.astype(np.int16) + grain, 0, 255).astype(np.uint8)
+    street: Picture = np.clip(picture.astype(np.int16) + grain, 0, 255).astype(np.uint8)
+    return street
 
 
 def _draw_car(picture: Picture, x: int, y: int, scale: float, plate: str, number: int) -> None:
