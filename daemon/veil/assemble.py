@@ -9,12 +9,11 @@ from veil.config import CameraConfig
 from veil.domain.clock import NANOSECONDS, Clock
 from veil.emit import Covers, EncoderSpec, Encodes, LooksBack, Makers
 from veil.encode.encoder import Encoder
-from veil.encode.packet import MaskedPacket, StreamInfo
-from veil.encode.slate import encode_slate
+from veil.encode.packet import StreamInfo
+from veil.encode.slate import Slate, encode_slate
 from veil.mask.lookback import LookBack
 from veil.mask.masker import SlateMaker
 from veil.mask.policy import MaskPolicy
-from veil.sinks.rtsp import RtspSink
 
 
 def lookback_ns(config: CameraConfig) -> int:
@@ -55,29 +54,13 @@ def slate_lines(camera: str) -> tuple[str, ...]:
     return (camera, "no safe picture")
 
 
-class Announcing:
-    """Tells the RTSP sink of each new stream, with a slate of the same settings, before its first packet."""
+def slates(
+    camera: CameraConfig, frame_rate: Callable[[], float], clock: Clock
+) -> Callable[[StreamInfo], Slate]:
+    """Makes the slate that the RTSP server shows for a stream of this camera."""
 
-    def __init__(
-        self, sink: RtspSink, camera: CameraConfig, frame_rate: Callable[[], float], clock: Clock
-    ) -> None:
-        self._sink = sink
-        self._camera = camera
-        self._frame_rate = frame_rate
-        self._clock = clock
-        self._stream: StreamInfo | None = None
+    def slate(stream: StreamInfo) -> Slate:
+        maker = SlateMaker(stream.width, stream.height, slate_lines(camera.name))
+        return encode_slate(camera.encoder, maker.slate, stream, frame_rate=frame_rate(), clock=clock)
 
-    def publish(self, packet: MaskedPacket) -> None:
-        if packet.stream != self._stream:
-            self._stream = packet.stream
-            maker = SlateMaker(packet.stream.width, packet.stream.height, slate_lines(self._camera.name))
-            self._sink.announce(
-                encode_slate(
-                    self._camera.encoder,
-                    maker.slate,
-                    packet.stream,
-                    frame_rate=self._frame_rate(),
-                    clock=self._clock,
-                )
-            )
-        self._sink.publish(packet)
+    return slate

@@ -14,7 +14,7 @@ from types import FrameType
 
 from veil import __version__
 from veil.analyse import Analyser
-from veil.assemble import Announcing, emitter_makers, lookback_ns, slate_lines
+from veil.assemble import emitter_makers, lookback_ns, slate_lines, slates
 from veil.audit.event import Event, Kind, Value
 from veil.audit.log import EventLog, EventSink, note_fault
 from veil.audit.tally import Tally
@@ -96,10 +96,18 @@ def _live_pipeline(
         packet_sinks.append(scope.enter_context(Recording(make, log, tally, stats)))
         scope.enter_context(Retention(camera.recorder, places.recordings, log))
     if config.rtsp.enabled:
-        sink = scope.enter_context(
-            RtspSink(places.rtsp_socket, camera.name, lambda: emitters[0].request_keyframe())
+
+        def request_keyframe() -> None:
+            for emitter in emitters:
+                emitter.request_keyframe()
+
+        sink = RtspSink(
+            places.rtsp_socket,
+            camera.name,
+            slates=slates(camera, lambda: observer.frame_rate, clock),
+            on_keyframe_request=request_keyframe,
         )
-        packet_sinks.append(Announcing(sink, camera, lambda: observer.frame_rate, clock))
+        packet_sinks.append(scope.enter_context(sink))
     snapshot = scope.enter_context(SnapshotSink(camera.preview, places.snapshot, clock))
     emitter = Emitter(
         emitter_makers(camera, lambda: observer.frame_rate, clock),
