@@ -15,7 +15,7 @@ from rich.console import Console
 from detect.bundles import MANIFEST, spot_model, write_bundle
 from media import Clip, write_clip
 from veil.detect.bundle import find_bundle
-from veil.doctor import Finding, Level, all_well, exit_code, render, run_checks
+from veil.doctor import Finding, Level, is_well, exit_code, render, run_checks
 from veil.errors import BundleError
 
 Examine = Callable[..., dict[str, Finding]]
@@ -173,7 +173,7 @@ def test_a_secret_that_others_can_read_is_told(examine: Examine, tmp_path: Path)
 
 
 def test_warnings_are_well_enough() -> None:
-    assert all_well([Finding("a", Level.OK, "x"), Finding("b", Level.WARN, "y")])
+    assert is_well([Finding("a", Level.OK, "x"), Finding("b", Level.WARN, "y")])
     assert exit_code([Finding("b", Level.FAIL, "y", "z")]) == 1
 
 

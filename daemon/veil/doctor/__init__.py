@@ -27,7 +27,7 @@ from veil.doctor.machine import (
 from veil.doctor.parts import check_bundles, check_cameras, check_encoders, check_rtsp_server, check_secrets
 from veil.errors import ConfigError
 
-__all__ = ["Finding", "Level", "all_well", "exit_code", "render", "run_checks"]
+__all__ = ["Finding", "Level", "exit_code", "is_well", "render", "run_checks"]
 
 _CHECKS: tuple[Callable[[Config, Mapping[str, str]], Iterator[Finding]], ...] = (
     check_python,
@@ -56,14 +56,14 @@ def run_checks(config_path: Path | None, environ: Mapping[str, str] = os.environ
     return [*_check_config(config), *(finding for check in _CHECKS for finding in check(config, environ))]
 
 
-def all_well(findings: Iterable[Finding]) -> bool:
+def is_well(findings: Iterable[Finding]) -> bool:
     """Warnings are well enough."""
     return all(finding.level is not Level.FAIL for finding in findings)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
     """0 when all is well, 1 otherwise (docs/errors.md)."""
-    return 0 if all_well(findings) else 1
+    return 0 if is_well(findings) else 1
 
 
 def render(findings: Iterable[Finding], console: Console) -> None:
