@@ -53,7 +53,7 @@ class SegmentClosed:
     Attributes:
         first_media_ns, last_media_ns: media time of the first frame, and of the end of the last.
         first_wall_ns, last_wall_ns: wall time at which the first and the last frame were captured.
-        masked_frames: with regions; `whole_frames`: hidden altogether; `slate_frames`: nothing captured in them.
+        masked_frames: with regions; `whole_frames`: hidden altogether; `slate_frames`: nothing was captured.
         dropped_frames: captured since the last segment's end and missing here, from gaps in the sequence.
         number: counts up for each camera.
     """
@@ -62,6 +62,8 @@ class SegmentClosed:
     sha256: str
     size: int
     number: int
+    first_sequence: int
+    last_sequence: int
     first_media_ns: int
     last_media_ns: int
     first_wall_ns: int
@@ -351,6 +353,8 @@ class Recorder:
                 sha256=sha256,
                 size=segment.file.size,
                 number=segment.number,
+                first_sequence=segment.first.sequence,
+                last_sequence=segment.last.sequence,
                 first_media_ns=media_ns(segment.first.pts, base),
                 last_media_ns=media_ns(next_dts, base),
                 first_wall_ns=segment.first_wall_ns,
