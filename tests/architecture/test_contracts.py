@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "daemon" / "veil"
-LEAVING = ("sinks", "encode", "agent", "audit")
+LEAVING = ("sinks", "encode", "agent", "audit", "rtsp_server")
 
 
 def lint(config: Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -57,6 +57,7 @@ def test_the_contracts_hold() -> None:
         ("domain/geometry.py", "from veil.errors import VeilError", "Dependencies point downwards"),
         ("frames/picture.py", "import veil.encode.packet", "Dependencies point downwards"),
         ("domain/geometry.py", "import socket", "The domain does no input or output"),
+        ("rtsp_server/__init__.py", "import veil.frames.picture", "The RTSP server needs nothing"),
     ],
 )
 def test_a_breach_is_noticed(copy: Path, module: str, line: str, contract: str) -> None:
