@@ -18,6 +18,7 @@ from veil.frames.pool import Slot
 from veil.frames.raw import RawFrame
 from veil.mask.masker import Masker
 from veil.sinks.recorder import Recorder
+from veil.sinks.rtsp import RtspSink
 
 
 def the_right_way(masker: Masker, encoder: Encoder, recorder: Recorder, raw: RawFrame, cover: Cover) -> None:
@@ -41,6 +42,11 @@ def raw_frame_into_the_recorder(recorder: Recorder, raw: RawFrame) -> None:
 
 def masked_frame_is_no_packet(recorder: Recorder, masked: MaskedFrame) -> None:
     recorder.write(masked)  # refused: arg-type
+
+
+def raw_frame_into_the_stream(sink: RtspSink, raw: RawFrame, masked: MaskedFrame) -> None:
+    sink.publish(raw)  # refused: arg-type
+    sink.publish(masked)  # refused: arg-type
 
 
 def bytes_into_the_recorder(recorder: Recorder, data: bytes) -> None:
