@@ -15,7 +15,7 @@ from rich.console import Console
 from detect.bundles import MANIFEST, spot_model, write_bundle
 from media import Clip, write_clip
 from veil.detect.bundle import find_bundle
-from veil.doctor import Finding, Level, is_well, exit_code, render, run_checks
+from veil.doctor import Finding, Level, exit_code, is_well, render, run_checks
 from veil.errors import BundleError
 
 Examine = Callable[..., dict[str, Finding]]
