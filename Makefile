@@ -11,7 +11,7 @@ override export VEIL_DEMO_DURATION := $(value DURATION)
 PYTEST_ARGS ?=
 MATRIX_ARGS ?= tests -m "not slow"
 # What VEIL_FAULTS, VEIL_BOXES and VEIL_KILLS lengthen.
-FAULT_TESTS ?= $(wildcard tests/fault tests/faults tests/privacy tests/interference tests/kill)
+FAULT_TESTS ?= $(shell grep -rlE --include=test_*.py "VEIL_(FAULTS|BOXES|KILLS)" tests)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
