@@ -105,7 +105,7 @@ def pictures(clip: Clip) -> Iterator[av.VideoFrame]:
         yield frame
 
 
-def write_clip(path: Path, clip: Clip = Clip()) -> Path:  # noqa: B008  frozen
+def write_clip(path: Path, clip: Clip = Clip()) -> Path:
     """Writes the clip in the container that the suffix says, and returns the path."""
     with av.open(path, "w") as out:
         out.metadata.update(dict(clip.metadata))

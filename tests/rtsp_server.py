@@ -1,7 +1,7 @@
 """A real RTSP server (gst-rtsp-server) for tests, as a subprocess of the distribution's Python.
 
-It sends the pictures of `media.encode_packets` clips at their rate, in a loop or once, and does on command what
-cameras do: stall, cut, change the picture size, send broken pictures.
+It sends the pictures of `media.encode_packets` clips at their rate, in a loop or once, and does on command
+what cameras do: stall, cut, change the picture size, send broken pictures.
 
     with serve(clip, transport="tcp") as server:
         ... server.url ...
@@ -84,7 +84,7 @@ class Server:
         self._say(f"switch {index}")
 
     def break_pictures(self, count: int) -> None:
-        """Overwrites the inside of the next `count` pictures, which are no keyframes."""
+        """Cuts the next `count` pictures that are no keyframes in half."""
         self._say(f"break {count}")
 
     def freeze(self) -> None:
@@ -185,8 +185,7 @@ def _main() -> None:
         state["at"] += 1
         if state["broken"] and (codec == "mjpeg" or not is_key(packet)):
             state["broken"] -= 1
-            inside = slice(len(packet) // 4, len(packet) * 3 // 4)
-            packet = packet[: inside.start] + b"\x55" * (inside.stop - inside.start) + packet[inside.stop :]
+            packet = packet[: len(packet) // 2]
         for source in sources:
             source.emit("push-buffer", Gst.Buffer.new_wrapped(packet))
         return True
@@ -204,13 +203,10 @@ def _main() -> None:
             )
 
     caps, payloader = _PARSERS[codec]
+    source = f"appsrc name=source is-live=true do-timestamp=true format=time caps={caps}"
     factory = Factory()
     factory.connect("media-configure", lambda f, media: f.do_configure(media))
-    factory.set_launch(
-        f"( appsrc name=source is-live=true do-timestamp=true format=time caps={caps} ! {payloader} name=pay0 pt=96 )"
-        if codec != "mjpeg"
-        else f"( appsrc name=source is-live=true do-timestamp=true format=time caps={caps} ! {payloader} name=pay0 )"
-    )
+    factory.set_launch(f"( {source} ! {payloader} name=pay0 )")
     factory.set_shared(True)
     flags = GstRtsp.RTSPLowerTrans
     factory.set_protocols(flags.UDP if transport == "udp" else flags.TCP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import IntEnum
 from typing import Final
 
@@ -83,7 +84,7 @@ class FrameCopier:
         if frame.format.is_rgb or frame.format.name == "pal8" or frame.format.is_bayer:
             is_hd = frame.height >= 720
             target = Colorspace.ITU709 if is_hd else Colorspace.ITU601
-            color = ColorInfo(False, color.primaries, color.transfer, _BT709 if is_hd else _BT601)
+            color = replace(color, full_range=False, matrix=_BT709 if is_hd else _BT601)
         try:
             converted = self._reformatter.reformat(frame, format="yuv420p", dst_colorspace=target, threads=1)
         except (av.FFmpegError, ValueError) as error:

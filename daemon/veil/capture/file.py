@@ -5,20 +5,59 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from veil.capture.copy import rotation_of
-from veil.capture.decoder import DecodeError, Decoder, Limits, Threading, frame_rate_of
+from veil.capture.decoder import Aim, DecodeError, Decoder, Limits, frame_rate_of
 from veil.capture.intake import Intake, Timeline, wait_for_slot
 from veil.capture.source import CaptureObserver, DropReason, PoolProvider
 from veil.config import CaptureConfig
 from veil.domain.clock import Clock
 from veil.errors import CaptureError
 from veil.frames.raw import RawFrame
+
+
+class Hidden(Enum):
+    """Whether a codec has packets that are decoded and never shown (VP8's alternate references)."""
+
+    NEVER = "never"
+    SOMETIMES = "sometimes"
+
+    @classmethod
+    def of(cls, stream: VideoStream) -> Hidden:
+        return cls.SOMETIMES if stream.codec_context.name == "vp8" else cls.NEVER
+
+
+class _Missing:
+    """Counts packets that gave no picture, at the end: several are decoded at once, so that an error does not
+    say which one it belongs to, and some decoders skip broken ones without an error.
+
+    Args:
+        hidden: what the codec says about packets that are not meant to be shown.
+    """
+
+    def __init__(self, observer: CaptureObserver, hidden: Hidden) -> None:
+        self._observer = observer
+        self._hidden = hidden
+        self._open = 0
+
+    def sent(self, packet: Packet[VideoStream]) -> None:
+        if packet.size and not packet.is_discard:
+            self._open += 1
+
+    def got(self, pictures: int) -> None:
+        self._open -= pictures
+
+    def report(self) -> None:
+        if self._hidden is Hidden.NEVER:
+            for _ in range(self._open):
+                self._observer.dropped(DropReason.DECODE_ERROR)
 
 
 class FileSource:
@@ -81,22 +120,26 @@ class FileSource:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.time_base is None:
             raise CaptureError(f"{self._path} has no video in it.")
-        decoder = Decoder.of_stream(stream, self._limits, self._threads, Threading.AUTO)
+        decoder = Decoder.of_stream(stream, self._limits, self._threads, Aim.FILE)
         self.intake.begin(frame_rate_of(stream), Timeline)
         packets = container.demux(stream)
+        missing = _Missing(self._observer, Hidden.of(stream))
         while not self._closed.is_set():
             try:
-                frames = decoder.decode(next(packets))
+                packet = next(packets)
+                missing.sent(packet)
+                frames = decoder.decode(packet)
             except StopIteration:
+                missing.report()
                 return
             except DecodeError:
-                self._observer.dropped(DropReason.DECODE_ERROR)
                 continue
             except av.FFmpegError:
                 # Reading on after an error of the container may never end; what is inside still comes out.
                 self._observer.dropped(DropReason.DECODE_ERROR)
                 packets = iter(())
                 frames = self._flush(decoder)
+            missing.got(len(frames))
             for frame in frames:
                 raw = self.intake.take(
                     frame, pts=frame.pts, time_base=stream.time_base, rotation=rotation_of(frame)
@@ -109,5 +152,4 @@ class FileSource:
         try:
             return decoder.decode(None)
         except DecodeError:
-            self._observer.dropped(DropReason.DECODE_ERROR)
             return []

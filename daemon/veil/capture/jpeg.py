@@ -11,7 +11,7 @@ _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 
 
 def jpeg_size(data: memoryview) -> tuple[int, int] | None:
-    """`(width, height)` from the frame header (ITU-T T.81 B.2.2), None where there is none before the scan."""
+    """`(width, height)` from the frame header (ITU-T T.81 B.2.2), None without one before the scan."""
     if len(data) < 4 or data[0] != 0xFF or data[1] != _SOI:
         return None
     at = 2

@@ -21,7 +21,8 @@ _SCHEME: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 def open_source(config: CameraConfig, pools: PoolProvider, observer: CaptureObserver, clock: Clock) -> Source:
     """The source that `config.source` names; nothing is connected before `frames()` is read.
 
-    `rtsp://` and `rtsps://` are network cameras, `/dev/video*` and `v4l2:PATH` local ones, all else is a file.
+    `rtsp://` and `rtsps://` are network cameras, `/dev/video*` and `v4l2:PATH` local ones, all else is
+    a file.
 
     Raises:
         CaptureError: the string names none of these. Folders are walked by `veil anonymize`, not here.

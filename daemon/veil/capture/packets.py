@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from types import TracebackType
 from typing import Final, TypeAlias
 
@@ -17,6 +18,13 @@ from av.video.stream import VideoStream
 from veil.errors import CaptureError, VeilError
 
 _BOUND: Final = 64
+
+
+class Phase(StrEnum):
+    """How far a connection has come."""
+
+    OPENING = "opening"
+    READING = "reading"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class PacketReader:
     def __init__(
         self,
         open_stream: Callable[[], InputContainer],
-        failure: Callable[[av.FFmpegError], CaptureError],
+        failure: Callable[[av.FFmpegError, Phase], CaptureError],
         bound: int = _BOUND,
     ) -> None:
         self._open_stream = open_stream
@@ -59,6 +67,7 @@ class PacketReader:
         self._bound = bound
         self._changed = threading.Condition()
         self._items: deque[Item] = deque()
+        self._phase = Phase.OPENING
         self._lost = 0
         self._error: VeilError | None = None
         self._is_ended = False
@@ -106,8 +115,8 @@ class PacketReader:
         except VeilError as failure:
             error = failure
         except av.FFmpegError as failure:
-            error = self._failure(failure)
-        # Set outside of the handler: the library's exception, which holds the address, must not stay attached.
+            error = self._failure(failure, self._phase)
+        # Outside of the handler: the library's exception holds the address and must not stay attached.
         with self._changed:
             self._error = error
             self._is_ended = True
@@ -118,6 +127,7 @@ class PacketReader:
             stream = container.streams.best("video")
             if not isinstance(stream, VideoStream):
                 raise CaptureError("The camera's stream has no video in it.", hint="Check the stream's path.")
+            self._phase = Phase.READING
             self._put(Opened(stream))
             for packet in container.demux(stream):
                 if not self._put(packet):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Final
 
@@ -13,10 +12,10 @@ from av.video.stream import VideoStream
 
 from veil.capture.address import CameraAddress
 from veil.capture.backoff import Backoff
-from veil.capture.decoder import DecodeError, Decoder, Limits, Threading, frame_rate_of
+from veil.capture.decoder import Aim, DecodeError, Decoder, Limits, frame_rate_of
 from veil.capture.intake import LiveTimeline
 from veil.capture.live import AccessRefusedError, LiveSource
-from veil.capture.packets import Lost, Opened, PacketReader
+from veil.capture.packets import Lost, Opened, PacketReader, Phase
 from veil.capture.source import CaptureObserver, DropReason, PoolProvider
 from veil.config import CaptureConfig
 from veil.domain.clock import NANOSECONDS, Clock
@@ -24,6 +23,7 @@ from veil.errors import CaptureError, PipelineError, SourceEndedError, StreamSta
 from veil.frames.raw import RawFrame
 
 _LOOK_S: Final = 0.2
+_SILENT_SHARE: Final = 0.9
 _NO_PICTURE_S: Final = 30.0
 _THREAD_END_S: Final = 90.0
 _ALLOW_UDP_REORDER_US: Final = 200_000
@@ -51,6 +51,8 @@ class RtspSource(LiveSource):
         self.address = CameraAddress(source, config)
         self._limits = Limits.of(config)
         self._left_behind: PacketReader | None = None
+        # A little less, so that noticing it is done within the configured time.
+        self._silent_s = config.stall_timeout_s * _SILENT_SHARE
 
     def __repr__(self) -> str:
         return f"RtspSource({str(self.address)!r})"
@@ -94,8 +96,9 @@ class RtspSource(LiveSource):
     def _pictures(self, reader: PacketReader, stream: VideoStream) -> Iterator[RawFrame]:
         assert stream.time_base is not None  # noqa: S101  RTP streams have one
         time_base = stream.time_base
-        decoder = Decoder.of_stream(stream, self._limits, self.config.decoder_threads, Threading.SLICE)
+        decoder = Decoder.of_stream(stream, self._limits, self.config.decoder_threads, Aim.LIVE)
         is_synchronous = False
+        first_pts: int | None = None
         packet_ns = picture_ns = self.clock.monotonic_ns()
         while not self.closed.is_set():
             try:
@@ -104,7 +107,9 @@ class RtspSource(LiveSource):
                 raise SourceEndedError(f"{self.address} ended the stream.") from None
             now_ns = self.clock.monotonic_ns()
             if item is None:
-                self._check_stall(now_ns - packet_ns)
+                silent_s = (now_ns - packet_ns) / NANOSECONDS
+                if silent_s >= self._silent_s:
+                    raise self._stalled(silent_s)
                 continue
             packet_ns = now_ns
             if now_ns - picture_ns > _NO_PICTURE_S * NANOSECONDS:
@@ -122,6 +127,10 @@ class RtspSource(LiveSource):
             if not is_synchronous and not item.is_keyframe:
                 self.observer.dropped(DropReason.BEFORE_KEYFRAME)
                 continue
+            if not is_synchronous:
+                # Pictures from before the gap would come out mixed with those after it.
+                decoder.flush()
+                first_pts = item.pts
             is_synchronous = not item.is_corrupt
             frames: list[av.VideoFrame] = []
             if is_synchronous:
@@ -132,6 +141,9 @@ class RtspSource(LiveSource):
             if not is_synchronous:
                 self.observer.dropped(DropReason.DECODE_ERROR)
             for frame in frames:
+                if first_pts is not None and frame.pts is not None and frame.pts < first_pts:
+                    # HEVC: the broken picture itself outlives the flush, as do leading pictures of a keyframe.
+                    continue
                 if frame.is_corrupt or not is_synchronous:
                     # What follows predicts from this one: it would show the same damage unmarked.
                     self.observer.dropped(DropReason.DECODE_ERROR)
@@ -142,12 +154,11 @@ class RtspSource(LiveSource):
                 if raw is not None:
                     yield raw
 
-    def _check_stall(self, silent_ns: int) -> None:
-        if silent_ns >= self.config.stall_timeout_s * NANOSECONDS:
-            raise StreamStalledError(
-                f"{self.address} is connected and has sent nothing for {silent_ns / NANOSECONDS:.1f} s.",
-                hint="Check the camera's load and the network.",
-            )
+    def _stalled(self, silent_s: float) -> StreamStalledError:
+        return StreamStalledError(
+            f"{self.address} is connected and has sent no picture for {silent_s:.1f} s.",
+            hint="Check the camera's load and the network.",
+        )
 
     def _open(self) -> InputContainer:
         config = self.config
@@ -155,22 +166,28 @@ class RtspSource(LiveSource):
             "rtsp_transport": config.transport,
             # Audio and metadata tracks are not even asked for.
             "allowed_media_types": "video",
-            "timeout": str(round(config.stall_timeout_s * 1e6)),
+            "timeout": str(round(self._silent_s * 1e6)),
             "max_delay": str(_ALLOW_UDP_REORDER_US),
             "buffer_size": str(_UDP_BUFFER_BYTES),
             "analyzeduration": str(_PROBE_US),
             "fpsprobesize": "3",
             **self._limits.codec_options,
         }
-        # Reading has no timeout of its own beyond the socket's: `PacketReader` watches it.
-        return av.open(
+        started_ns = self.clock.monotonic_ns()
+        container = av.open(
             self.address.url(),
             options=options,
             metadata_errors="ignore",
-            timeout=(config.connect_timeout_s, None),
+            timeout=(config.connect_timeout_s * _SILENT_SHARE, self._silent_s),
         )
+        took_s = (self.clock.monotonic_ns() - started_ns) / NANOSECONDS
+        if took_s >= self._silent_s and not any(s.codec_context.pix_fmt for s in container.streams.video):
+            # The library looks for a first picture and takes a timeout there for the end of looking.
+            container.close()
+            raise self._stalled(took_s)
+        return container
 
-    def _failure(self, error: av.FFmpegError) -> CaptureError:
+    def _failure(self, error: av.FFmpegError, phase: Phase) -> CaptureError:
         """Our error for one of the library's, whose text and arguments hold the address with the password."""
         where = str(self.address)
         match error:
@@ -183,6 +200,11 @@ class RtspSource(LiveSource):
                 return CaptureError(f"{where}: the camera has no such stream.", hint="Check the path.")
             case av.error.ConnectionRefusedError():
                 return CaptureError(f"{where} refuses the connection.", hint="Check address and port.")
+            case av.error.TimeoutError() | av.error.ExitError() if phase is Phase.READING:
+                return self._stalled(self._silent_s)
+            case av.error.InvalidDataError() if phase is Phase.OPENING:
+                # Also how the library puts a host that accepts the connection and says nothing.
+                return CaptureError(f"{where} does not answer as an RTSP camera does.", hint=_HINT_NETWORK)
             case av.error.TimeoutError() | av.error.ExitError():
                 return CaptureError(f"{where} does not answer in time.", hint=_HINT_NETWORK)
         return CaptureError(f"{where} cannot be read: {error.strerror}.", hint=_HINT_NETWORK)
