@@ -9,7 +9,8 @@ from typing import Final, Protocol
 from veil.rtsp_server.timeline import Timeline
 from veil.rtsp_server.wire import Hello, Packet
 
-SLATE_INTERVAL_NS: Final = 500_000_000
+# Often enough for players that count pictures before they show the first one.
+SLATE_INTERVAL_NS: Final = 250_000_000
 KEYFRAME_REQUEST_INTERVAL_NS: Final = 500_000_000
 
 
