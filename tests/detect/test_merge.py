@@ -126,3 +126,22 @@ def test_nothing_is_invented(looks: list[Seen]) -> None:
 @given(looks())
 def test_the_order_of_tiles_does_not_matter(looks: list[Seen]) -> None:
     assert boxes(merge(looks, *FRAME)) == boxes(merge(looks[::-1], *FRAME))
+
+
+def test_a_scene_full_of_boxes_loses_nothing() -> None:
+    grid = [(x, y) for x in range(0, 1200, 24) for y in range(0, 384, 8)]
+    rows = [(x, y, x + 48, y + 16, 0.5, 0) for x, y in grid]
+    looks = [seen(None, *rows), seen(LEFT, *((x + 1, y + 1, u, v, s, k) for x, y, u, v, s, k in rows))]
+    merged = merge(looks, *FRAME)
+    assert (
+        time.monotonic() - started < 10
+    )  # comparing all with all takes minutes or all memory at larger counts
+    for look in looks:
+        for box in look.found.boxes[::50]:
+            assert ((merged.boxes[:, :2] <= box[:2]) & (merged.boxes[:, 2:] >= box[2:])).all(axis=1).any()
+
+
+def test_beyond_the_bound_on_pairs_boxes_are_passed_on_as_they_are() -> None:
+    rows = [(0, 0, 600, 380, 0.5, 0)] * 600
+    merged = merge([seen(None, *rows), seen(LEFT, *rows)], *FRAME)
+    assert len(merged) == 1200

@@ -12,11 +12,17 @@ from veil.detect.decode import Found
 from veil.detect.schedule import Tile
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+Indices = NDArray[np.intp]
+Pairs = tuple[Indices, Indices]
+
 EDGE = 4.0
 """Pixels from a tile's inner edge within which a box counts as cut off by it."""
 SAME_IOU = 0.45
 SAME_COVERED = 0.8
 CUT_COVERED = 0.5
+MAX_PAIRS = 500_000
+"""Pairs of boxes that are compared. Beyond, duplicates stay: more is hidden twice, nothing is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ def merge(seen: Sequence[Seen], width: int, height: int) -> Found:
     Boxes of one look are taken as they are. Boxes of different looks and the same class are united where they
     overlap as duplicates do, or where a tile's inner edge has cut one of them and half of the smaller lies in
     the other. A united box is the smallest around its parts and has their best score: every input box lies
-    within an output box of its class whose score is no lower.
+    within an output box of its class whose score is no lower. Over MAX_PAIRS nothing is united.
     """
     filled = [each for each in seen if len(each.found)]
     if not filled:
@@ -45,10 +51,14 @@ def merge(seen: Sequence[Seen], width: int, height: int) -> Found:
     labels = np.concatenate([each.found.labels for each in filled])
     look = np.repeat(np.arange(len(filled)), [len(each.found) for each in filled])
     cut = np.concatenate([_cut(each, width, height) for each in filled])
-    same = _same(boxes, cut) & (labels[:, None] == labels) & (look[:, None] != look)
-    if not same.any():
+    pairs = _overlapping(boxes)
+    if len(pairs[0]) > MAX_PAIRS:
         return Found(boxes, scores, labels)
-    return _united(boxes, scores, labels, same)
+    pairs = _where(pairs, (labels[pairs[0]] == labels[pairs[1]]) & (look[pairs[0]] != look[pairs[1]]))
+    pairs = _where(pairs, _same(boxes, cut, pairs))
+    if not len(pairs[0]):
+        return Found(boxes, scores, labels)
+    return _united(boxes, scores, labels, _groups(len(boxes), pairs))
 
 
 def _cut(seen: Seen, width: int, height: int) -> Bools:
@@ -65,54 +75,59 @@ def _cut(seen: Seen, width: int, height: int) -> Bools:
     return cut
 
 
-def _same(boxes: NDArray[np.float32], cut: Bools) -> Bools:
-    """[N, N], symmetric: which pairs are one object."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.maximum(high - low, 0)
-    common = shared[..., 0] * shared[..., 1]
-    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    area = sides[:, 0] * sides[:, 1]
-    smaller = np.minimum(area[:, None], area)
-    duplicate = common >= SAME_IOU * (area[:, None] + area - common)
+def _overlapping(boxes: Floats) -> Pairs:
+    """Each pair of boxes that share a column of pixels, once: all others have nothing in common."""
+    order = np.argsort(boxes[:, 0], kind="stable")
+    starts = boxes[order, 0]
+    behind = np.searchsorted(starts, boxes[order, 2], side="left") - np.arange(1, len(order) + 1)
+    counts = np.maximum(behind, 0)
+    first = np.repeat(np.arange(len(order)), counts)
+    second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return order[first], order[second]
+
+
+def _where(pairs: Pairs, chosen: Bools) -> Pairs:
+    return pairs[0][chosen], pairs[1][chosen]
+
+
+def _same(boxes: Floats, cut: Bools, pairs: Pairs) -> Bools:
+    """Which pairs are one object."""
+    one, other = boxes[pairs[0]], boxes[pairs[1]]
+    shared = np.maximum(np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2]), 0)
+    one_sides, other_sides = one[:, 2:] - one[:, :2], other[:, 2:] - other[:, :2]
+    one_area, other_area = one_sides.prod(axis=1), other_sides.prod(axis=1)
+    common = shared.prod(axis=1)
+    smaller = np.minimum(one_area, other_area)
+    duplicate = common >= SAME_IOU * (one_area + other_area - common)
     covered = common >= SAME_COVERED * smaller
-    either_cut = cut[:, None] | cut
+    one_cut, other_cut = cut[pairs[0]], cut[pairs[1]]
     # Two parts of a long object share only the tiles' overlap, but nearly all of their other side.
-    least = np.minimum(sides[:, None, :], sides[None, :, :])
-    aligned = (shared >= SAME_COVERED * least).any(axis=2) & cut[:, None] & cut
-    joined = (either_cut & (common >= CUT_COVERED * smaller)) | aligned
-    touching: Bools = (common > 0) & (duplicate | covered | joined)
-    return touching
+    aligned = (shared >= SAME_COVERED * np.minimum(one_sides, other_sides)).any(axis=1) & one_cut & other_cut
+    joined = ((one_cut | other_cut) & (common >= CUT_COVERED * smaller)) | aligned
+    same: Bools = (common > 0) & (duplicate | covered | joined)
+    return same
 
 
-def _united(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], labels: NDArray[np.intp], same: Bools
-) -> Found:
-    group = _components(same)
+def _groups(count: int, pairs: Pairs) -> Indices:
+    """For each of `count` boxes the number of its connected group, from zero without gaps."""
+    lowest = np.arange(count)
+    while True:
+        before = lowest.copy()
+        least = np.minimum(lowest[pairs[0]], lowest[pairs[1]])
+        np.minimum.at(lowest, pairs[0], least)
+        np.minimum.at(lowest, pairs[1], least)
+        lowest = lowest[lowest]
+        if np.array_equal(before, lowest):
+            return np.unique(lowest, return_inverse=True)[1]
+
+
+def _united(boxes: Floats, scores: Floats, labels: Indices, group: Indices) -> Found:
     count = int(group.max()) + 1
-    united = np.empty((count, 4), np.float32)
-    united[:, :2], united[:, 2:] = np.inf, -np.inf
-    np.minimum.at(united[:, :2], group, boxes[:, :2])
-    np.maximum.at(united[:, 2:], group, boxes[:, 2:])
+    low, high = np.full((count, 2), np.inf, np.float32), np.full((count, 2), -np.inf, np.float32)
+    np.minimum.at(low, group, boxes[:, :2])
+    np.maximum.at(high, group, boxes[:, 2:])
     best = np.zeros(count, np.float32)
     np.maximum.at(best, group, scores)
     kinds = np.zeros(count, np.intp)
     kinds[group] = labels
-    return Found(united, best, kinds)
-
-
-def _components(same: Bools) -> NDArray[np.intp]:
-    """Number of the connected group of each index, counted from zero in order of first members."""
-    group = np.full(len(same), -1, np.intp)
-    count = 0
-    for first in range(len(same)):
-        if group[first] >= 0:
-            continue
-        waiting = [first]
-        group[first] = count
-        while waiting:
-            fresh = np.flatnonzero(same[waiting.pop()] & (group < 0))
-            group[fresh] = count
-            waiting.extend(fresh.tolist())
-        count += 1
-    return group
+    return Found(np.concatenate([low, high], axis=1), best, kinds)
