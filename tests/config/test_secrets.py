@@ -32,9 +32,10 @@ def test_credentials_of_a_url_move_into_capture(tmp_path: Path) -> None:
     assert "password_file" in config.warnings[0]
 
 
-def test_credentials_in_two_places_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["password_file", "password", "user"])
+def test_credentials_in_two_places_are_refused(tmp_path: Path, key: str) -> None:
     path = tmp_path / "veil.toml"
-    path.write_text(config_text(f"rtsp://admin:{SECRET}@h/x") + "capture.password_file = '/x'\n")
+    path.write_text(config_text(f"rtsp://admin:{SECRET}@h/x") + f"capture.{key} = '/x'\n")
     with pytest.raises(ConfigError, match="keep one"):
         load_config(path, {})
 
@@ -122,7 +123,7 @@ class TestPasswordFile:
         assert known.digest == camera.digest
 
     def test_systemd_credential_wins(self, tmp_path: Path) -> None:
-        _, environ = self.camera(tmp_path, None)
+        _, environ = self.camera(tmp_path, "another")
         (tmp_path / "credentials").mkdir()
         (tmp_path / "credentials/front.password").write_text(SECRET)
         environ["CREDENTIALS_DIRECTORY"] = str(tmp_path / "credentials")
