@@ -12,7 +12,7 @@ Ints = NDArray[np.int64]
 
 FIT_S = 0.3
 """Sightings after the first one, in seconds, that say how a new track moves."""
-UNKNOWN_SPEED = 3.0
+UNKNOWN_SPEED = 2.0
 """Sizes a second that a new track may have moved while its own motion is not known."""
 JITTER = 0.06
 """Sizes (one standard deviation) by which a detection's place and size are uncertain."""

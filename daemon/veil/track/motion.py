@@ -38,7 +38,7 @@ TRACK = np.dtype(
     ]
 )
 
-ACCELERATION = 8.0
+ACCELERATION = 12.0
 """Process noise, sizes/s^2: a face that starts to walk, a car that turns."""
 UNKNOWN_SPEED = 10.0
 """What the speed of something seen once may be, sizes/s (one standard deviation)."""
@@ -46,6 +46,8 @@ MAX_SPEED = 60.0
 """No velocity is believed beyond it, sizes/s: a plate at 30 m/s moves about that many of its widths."""
 MAX_LAG = 0.25
 """How far, in sizes, the smoothed centre may lie from the detection's."""
+MAX_DOUBT = 0.03
+"""How much, in sizes on each side, the filter's own doubt of a place widens a box that is not seen."""
 SIZE_DECAY_S = 0.3
 """Time constant with which a smoothed size follows a smaller detection, for `smoothing` 0.5."""
 
@@ -114,13 +116,14 @@ def correct(rows: Rows, boxes: Floats, *, noise: float, size_decay_s: float, now
 
 
 def boxes_of(rows: Rows, *, now_ns: int, growth_per_s: float, trail: float) -> Floats:
-    """Shape (n, 4): where each row is now, grown for the time it was not seen.
+    """Shape (n, 4): where each row is now, grown for the time unseen and for the doubt of its place.
 
     `trail` is the share (0..1) of the predicted way that a slower object may have gone: the box reaches from
     there to the prediction.
     """
     unseen_s = (now_ns - rows["last_ns"]) / 1e9
-    half = 0.5 + growth_per_s * unseen_s
+    doubt = np.where(unseen_s > 0, np.minimum(np.sqrt(rows["pp"]), MAX_DOUBT), 0.0)
+    half = 0.5 + growth_per_s * unseen_s + doubt
     behind_x = rows["lx"] + trail * (rows["cx"] - rows["lx"])
     behind_y = rows["ly"] + trail * (rows["cy"] - rows["ly"])
     return np.stack(
