@@ -49,3 +49,11 @@ def test_every_make_target_is_explained() -> None:
 def test_scripts_can_be_executed() -> None:
     for name in ("run", "setup", "matrix"):
         assert (ROOT / ".ci" / name).stat().st_mode & 0o111, name
+
+
+def test_the_packages_of_setup_are_explained() -> None:
+    listed = re.search(r'^packages="(.*?)"$', (ROOT / ".ci/setup").read_text(), re.MULTILINE | re.DOTALL)
+    assert listed
+    text = (ROOT / "docs/install.md").read_text()
+    for package in listed[1].split():
+        assert package in text or f"-{package.rsplit('-', 1)[-1]}" in text, package

@@ -82,7 +82,7 @@ def test_environment_names_a_camera_with_a_dash(load: Load) -> None:
 
 
 def test_variables_without_a_section_are_not_ours(load: Load) -> None:
-    assert load("", VEIL_FAULTS="10000", VEIL_CONFIG="/x").cameras == {}
+    assert load("", VEIL_BENCH="10000", VEIL_CONFIG="/x").cameras == {}
 
 
 @pytest.mark.parametrize(
