@@ -10,6 +10,7 @@ from collections.abc import Callable
 import av
 
 from veil.domain.cover import Cover, Regions, WholeFrame
+from veil.emit import FrameSink, PacketSink
 from veil.encode.encoder import Encoder
 from veil.encode.packet import MaskedPacket
 from veil.frames.masked import MaskedFrame
@@ -47,6 +48,25 @@ def masked_frame_is_no_packet(recorder: Recorder, masked: MaskedFrame) -> None:
 def raw_frame_into_the_stream(sink: RtspSink, raw: RawFrame, masked: MaskedFrame) -> None:
     sink.publish(raw)  # refused: arg-type
     sink.publish(masked)  # refused: arg-type
+
+
+def raw_frame_into_any_sink(
+    packets: PacketSink, frames: FrameSink, raw: RawFrame, masked: MaskedFrame
+) -> None:
+    frames.offer(masked)
+    frames.offer(raw)  # refused: arg-type
+    packets.publish(raw)  # refused: arg-type
+    packets.publish(masked)  # refused: arg-type
+
+
+class TakesRawFrames:
+    """Not a sink, whatever it calls its methods."""
+
+    def offer(self, frame: RawFrame) -> None: ...
+
+
+def sink_for_raw_frames(taker: TakesRawFrames) -> FrameSink:
+    return taker  # refused: return-value
 
 
 def bytes_into_the_recorder(recorder: Recorder, data: bytes) -> None:
