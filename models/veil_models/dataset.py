@@ -23,8 +23,8 @@ class Origin(StrEnum):
 class Label:
     """One box in a picture.
 
-    `x`, `y`, `w`, `h` are pixels of the picture, top left corner and size. `ignore` boxes are neither object nor
-    background. `score` is 1 for people and the fused confidence for teachers.
+    `x`, `y`, `w`, `h` are pixels of the picture, top left corner and size. `ignore` boxes are neither object
+    nor background. `score` is 1 for people and the fused confidence for teachers.
     """
 
     category: str
@@ -41,8 +41,8 @@ class Label:
 class Picture:
     """A picture and what is known about it.
 
-    `labelled` names the classes of which people marked every instance: only for those is the rest of the picture
-    background. A class outside `labelled` says nothing but what its labels say.
+    `labelled` names the classes of which people marked every instance: only for those is the rest of the
+    picture background. A class outside `labelled` says nothing but what its labels say.
     """
 
     path: Path

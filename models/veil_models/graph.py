@@ -23,9 +23,9 @@ class Op(StrEnum):
 class Node:
     """One operation; its output carries its name.
 
-    A convolution has `channels` outputs, a square `kernel`, `stride`, `dilation` and symmetric padding that keeps
-    size/stride. `relu` clips its (or an addition's) output at 0. `norm` says whether it is trained with batch
-    normalisation, which folding removes. Upsampling doubles both sides, nearest.
+    A convolution has `channels` outputs, a square `kernel`, `stride`, `dilation` and symmetric padding that
+    keeps size/stride. `relu` clips its (or an addition's) output at 0. `norm` says whether it is trained with
+    batch normalisation, which folding removes. Upsampling doubles both sides, nearest.
     """
 
     name: str
@@ -41,59 +41,58 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A net: `stages` are the widths and depths at strides 2, 4, 8, 16, 32; `neck` the width of all heads."""
+    """A net: a stem of one 6x6 convolution to stride 4 (a 3x3 pair to strides 2 and 4 costs twice its time,
+    most of it spent gathering three channels at a time), then `widths` and `depths` of the stages at strides
+    8, 16, 32.
+
+    `dilations` widen what the last stage sees (faces of 600 px); `neck` are the widths of the three heads.
+    """
 
     name: str
-    widths: tuple[int, int, int, int, int]
-    depths: tuple[int, int, int, int, int]
+    stem: int
+    widths: tuple[int, int, int]
+    depths: tuple[int, int, int]
     dilations: tuple[int, ...]
     neck: tuple[int, int, int]
-    head_depth: int = 1
 
 
-VEIL_S = Spec("veil-s", (16, 32, 48, 64, 96), (0, 0, 2, 3, 4), (1, 2, 2, 3), (48, 64, 64))
-VEIL_N = Spec("veil-n", (8, 16, 24, 32, 48), (0, 0, 1, 2, 3), (1, 2, 3), (24, 32, 32))
+VEIL_S = Spec("veil-s", 32, (48, 64, 96), (2, 3, 4), (1, 2, 2, 3), (48, 64, 64))
+VEIL_N = Spec("veil-n", 16, (24, 32, 48), (1, 2, 3), (1, 2, 3), (24, 32, 32))
 SPECS = {s.name: s for s in (VEIL_S, VEIL_N)}
 
 
 def build(spec: Spec) -> list[Node]:
-    """Nodes in order of execution; outputs are `cls_S` (logits) and `box_S` for S in STRIDES."""
-    nodes: list[Node] = []
-    last = IMAGE
-    taps: dict[int, str] = {}
-    for level, (width, depth) in enumerate(zip(spec.widths, spec.depths, strict=True)):
-        stride = 2 ** (level + 1)
-        nodes.append(Node(f"down{stride}", Op.CONV, (last,), width, stride=2, relu=True))
-        last = f"down{stride}"
+    """Nodes in order of execution; outputs are `cls_S` (logits) and `box_S` (distances) for S in STRIDES."""
+    nodes = [Node("stem", Op.CONV, (IMAGE,), spec.stem, kernel=6, stride=4, relu=True)]
+    taps: list[str] = []
+    for stride, width, depth in zip(STRIDES, spec.widths, spec.depths, strict=True):
+        nodes.append(Node(f"down{stride}", Op.CONV, (nodes[-1].name,), width, stride=2, relu=True))
         for block in range(depth):
-            dilation = spec.dilations[block] if stride == 32 else 1
-            name = f"s{stride}b{block}"
-            # a residual pair would cost an addition per block; every second block adds its input instead
-            if block % 2 == 1:
-                nodes.append(Node(f"{name}c", Op.CONV, (last,), width, dilation=dilation))
-                nodes.append(Node(name, Op.ADD, (f"{name}c", before), relu=True))
+            name, before = f"s{stride}b{block}", nodes[-1].name
+            dilation = spec.dilations[block] if stride == STRIDES[-1] else 1
+            if block % 2:  # every second block adds the input of the pair
+                nodes.append(Node(f"{name}c", Op.CONV, (before,), width, dilation=dilation))
+                nodes.append(Node(name, Op.ADD, (f"{name}c", nodes[-2].inputs[0]), relu=True))
             else:
-                before = last
-                nodes.append(Node(name, Op.CONV, (last,), width, dilation=dilation, relu=True))
-            last = name
-        taps[stride] = last
+                nodes.append(Node(name, Op.CONV, (before,), width, dilation=dilation, relu=True))
+        taps.append(nodes[-1].name)
     above = ""
-    for stride, width in zip(reversed(STRIDES), reversed(spec.neck), strict=True):
-        lateral = f"lat{stride}"
-        nodes.append(Node(lateral, Op.CONV, (taps[stride],), width, kernel=1, relu=not above))
+    for stride, width, tap in zip(reversed(STRIDES), reversed(spec.neck), reversed(taps), strict=True):
+        nodes.append(Node(f"lat{stride}", Op.CONV, (tap,), width, kernel=1, relu=not above))
         if above:
             nodes.append(Node(f"red{stride}", Op.CONV, (above,), width, kernel=1))
             nodes.append(Node(f"up{stride}", Op.UPSAMPLE, (f"red{stride}",)))
-            nodes.append(Node(f"sum{stride}", Op.ADD, (lateral, f"up{stride}"), relu=True))
-            lateral = f"sum{stride}"
-        above = lateral
-        for i in range(spec.head_depth):
-            name = f"head{stride}_{i}"
-            nodes.append(Node(name, Op.CONV, (above,), width, relu=True))
-            above = name
+            nodes.append(Node(f"sum{stride}", Op.ADD, (f"lat{stride}", f"up{stride}"), relu=True))
+        nodes.append(Node(f"head{stride}", Op.CONV, (nodes[-1].name,), width, relu=True))
+        above = nodes[-1].name
         nodes.append(Node(f"cls_{stride}", Op.CONV, (above,), len(CLASSES), kernel=1, norm=False))
         nodes.append(Node(f"box_{stride}", Op.CONV, (above,), 4, kernel=1, relu=True, norm=False))
     return nodes
+
+
+def padding(node: Node) -> int:
+    """Zeros added on each side of a convolution's input."""
+    return (node.dilation * (node.kernel - 1) + 1 - node.stride + 1) // 2
 
 
 def channels(nodes: list[Node]) -> dict[str, int]:

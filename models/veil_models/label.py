@@ -1,4 +1,5 @@
-"""Teachers' answers for every picture, at several scales, kept raw so that fusing can be tried again cheaply."""
+"""Teachers' answers for every picture, at several scales, kept raw so that fusing can be tried again
+cheaply."""
 
 from __future__ import annotations
 
@@ -82,7 +83,8 @@ VIEWS: tuple[View, ...] = (
 def label(
     pictures: Dataset, pack: Pack, folder: Path, yunet: Path, *, part: int, parts: int, chunk: int = 50
 ) -> None:
-    """Ask all views about every `parts`-th chunk of pictures; finished chunks are files and are not asked again.
+    """Ask all views about every `parts`-th chunk of pictures; finished chunks are files and are not asked
+    again.
 
     A chunk file holds `rows` [N, 7]: picture index, view index, x1, y1, x2, y2, score.
     """
@@ -108,4 +110,7 @@ def label(
             np.savez(stream, rows=np.concatenate(rows), indices=np.array(indices))
         partial.rename(target)
         each = (time.monotonic() - start) / len(indices)
-        print(f"{number + 1}/{len(chunks)} {pictures[indices[0]].source} {each * 1e3:.0f} ms a picture", flush=True)
+        print(
+            f"{number + 1}/{len(chunks)} {pictures[indices[0]].source} {each * 1e3:.0f} ms a picture",
+            flush=True,
+        )

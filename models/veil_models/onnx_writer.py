@@ -1,4 +1,5 @@
-"""ONNX files written from nodes and folded weights: float, or INT8 as QDQ with U8 activations and S8 weights."""
+"""ONNX files written from nodes and folded weights: float, or INT8 as QDQ with U8 activations and S8
+weights."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper, numpy_helper
 
-from veil_models.graph import IMAGE, Node, Op, channels, outputs
+from veil_models.graph import IMAGE, Node, Op, channels, outputs, padding
 from veil_models.quantized import Affine, Folded, integers
 
 OPSET = 17
@@ -39,26 +40,35 @@ class _Writer:
             shape = [1, known[name], *side]
             results.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         graph = helper.make_graph(self.nodes, "veil", [image], results, self.constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="veil_models")
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="veil_models"
+        )
         model.ir_version = 8
         return model
 
 
 def _conv_attributes(node: Node) -> dict[str, Any]:
-    pad = node.dilation * (node.kernel // 2)
     return {
         "kernel_shape": [node.kernel] * 2,
         "strides": [node.stride] * 2,
         "dilations": [node.dilation] * 2,
-        "pads": [pad] * 4,
+        "pads": [padding(node)] * 4,
     }
 
 
 def write_float(nodes: list[Node], weights: Mapping[str, Folded], size: tuple[int, int] | None = None) -> Any:
     """The float model (an onnx.ModelProto): `image` uint8 [1, 3, H, W] RGB in, logits and distances out."""
     w = _Writer()
-    known = {IMAGE: w.add("Mul", [w.add("Cast", [IMAGE], "image_f", to=TensorProto.FLOAT),
-                                  w.constant("unit", np.array(1 / 255, np.float32))], "image_n")}
+    known = {
+        IMAGE: w.add(
+            "Mul",
+            [
+                w.add("Cast", [IMAGE], "image_f", to=TensorProto.FLOAT),
+                w.constant("unit", np.array(1 / 255, np.float32)),
+            ],
+            "image_n",
+        )
+    }
     for node in nodes:
         inputs = [known[i] for i in node.inputs]
         out = f"{node.name}_raw" if node.relu else node.name
@@ -77,8 +87,14 @@ def write_float(nodes: list[Node], weights: Mapping[str, Folded], size: tuple[in
 def _upsample(w: _Writer, source: str, out: str) -> None:
     if not any(c.name == "twice" for c in w.constants):
         w.constant("twice", np.array([1, 1, 2, 2], np.float32))
-    w.add("Resize", [source, "", "twice"], out, mode="nearest", coordinate_transformation_mode="asymmetric",
-          nearest_mode="floor")
+    w.add(
+        "Resize",
+        [source, "", "twice"],
+        out,
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
 
 
 def write_int8(
@@ -121,7 +137,9 @@ def write_int8(
             w.add("Add", inputs, out)
         else:
             _upsample(w, inputs[0], out)
-        stored[node.name] = w.add("QuantizeLinear", [out, f"{node.name}.scale", f"{node.name}.zero"], f"{node.name}.q")
+        stored[node.name] = w.add(
+            "QuantizeLinear", [out, f"{node.name}.scale", f"{node.name}.zero"], f"{node.name}.q"
+        )
     for name in outputs():
         real(name, name)
     return w.model(nodes, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Decoded pictures: `pixels` is flat uint8, picture i is `shape[i]` (height, width) RGB at `offset[i]`."""
+    """Decoded pictures: `pixels` is flat uint8, picture i is `shape[i]` (height, width) RGB at
+    `offset[i]`."""
 
     pixels: Pixels
     offset: npt.NDArray[np.int64]
@@ -28,6 +30,10 @@ class Pack:
         h, w = (int(v) for v in self.shape[index])
         start = int(self.offset[index])
         return self.pixels[start : start + h * w * 3].reshape(h, w, 3)
+
+    def part(self, indices: Sequence[int]) -> Pack:
+        """The pack of a selection of its pictures."""
+        return Pack(self.pixels, self.offset[list(indices)], self.shape[list(indices)])
 
 
 def read_rgb(path: Path) -> Pixels:
@@ -64,7 +70,8 @@ def build_pack(pictures: Dataset, folder: Path, workers: int) -> Pack:
             stream.truncate(sum(sizes))
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         jobs = [
-            (str(p.path), str(target), int(s), p.height, p.width) for p, s in zip(pictures, starts, strict=True)
+            (str(p.path), str(target), int(s), p.height, p.width)
+            for p, s in zip(pictures, starts, strict=True)
         ]
         with ProcessPoolExecutor(workers) as pool:
             for _ in pool.map(_decode, jobs, chunksize=32):

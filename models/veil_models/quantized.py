@@ -31,7 +31,8 @@ class Affine:
 
 @dataclass(frozen=True, slots=True)
 class Integers:
-    """A quantized convolution: weight int8 [out, in, k, k] with `scale` [out]; bias int32 at input scale * scale."""
+    """A quantized convolution: weight int8 [out, in, k, k] with `scale` [out]; bias int32 at input scale *
+    scale."""
 
     weight: npt.NDArray[np.int8]
     scale: Floats
@@ -49,9 +50,7 @@ def grids(nodes: list[Node], ranges: Mapping[str, tuple[float, float]]) -> dict[
     """The grid of every tensor; upsampling keeps its input's, the picture's is value/255."""
     result = {IMAGE: Affine(float(np.float32(1 / 255)), 0)}
     for node in nodes:
-        result[node.name] = (
-            result[node.inputs[0]] if node.op is Op.UPSAMPLE else affine(*ranges[node.name])
-        )
+        result[node.name] = result[node.inputs[0]] if node.op is Op.UPSAMPLE else affine(*ranges[node.name])
     return result
 
 

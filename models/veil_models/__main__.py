@@ -1,0 +1,148 @@
+"""`python -m veil_models`: from a data folder to a released bundle, step by step."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from veil_models.work import Work
+
+
+def _pack(a: argparse.Namespace) -> None:
+    work = Work(a.data, a.work)
+    for part in ("train", "val"):
+        print(f"{part}: {len(work.pack(part, a.workers)[0])} pictures")
+
+
+def _label(a: argparse.Namespace) -> None:
+    from veil_models.label import label
+
+    work = Work(a.data, a.work)
+    pictures, pack = work.pack("train")
+    label(pictures, pack, a.work / "answers", a.yunet, part=a.part, parts=a.parts)
+
+
+def _fuse(a: argparse.Namespace) -> None:
+    from veil_models.fuse import Fusion, load_answers, relabel_all
+    from veil_models.readers.coco_out import write_coco
+
+    work = Work(a.data, a.work)
+    pictures = relabel_all(work.pictures("train"), load_answers(a.work / "answers"), Fusion())
+    write_coco(pictures, work.fused, a.data)
+
+
+def _train(a: argparse.Namespace) -> None:
+    from veil_models.sampler import Recipe
+    from veil_models.train import Plan, train
+
+    pictures, pack = Work(a.data, a.work).training()
+    plan = Plan(spec=a.spec, steps=a.steps, threads=a.threads, workers=a.workers)
+    train(
+        pictures,
+        pack,
+        a.work / a.spec,
+        plan,
+        Recipe(size=a.size, batch=a.batch, mosaic=a.mosaic, seed=a.seed),
+    )
+
+
+def _release(a: argparse.Namespace) -> None:
+    from veil_models.checkpoint import load_folded
+    from veil_models.detect import OnnxDetector, letterbox
+    from veil_models.quantize import calibrate
+    from veil_models.release import Release, Threshold, write_golden, write_manifest, write_models
+
+    spec, nodes, weights = load_folded(a.checkpoint)
+    pictures, pack = Work(a.data, a.work).training()
+    chosen = range(0, len(pictures), max(1, len(pictures) // a.calibration))
+    ranges = calibrate(nodes, weights, (letterbox(pack.picture(i), 640)[0] for i in chosen))
+    scores = json.loads(a.thresholds.read_text())
+    thresholds = {name: Threshold(**value) for name, value in scores.items()}
+    release = Release(spec, a.version, (a.size[0], a.size[1]), thresholds)
+    write_models(a.bundle, nodes, weights, ranges, release.size)
+    found, drawn = write_golden(a.bundle, OnnxDetector(spec, a.bundle / "model.onnx"), release)
+    write_manifest(a.bundle, release)
+    print(f"{a.bundle}: {found} of {drawn} golden objects found")
+
+
+def _eval(a: argparse.Namespace) -> None:
+    from veil_models.compare import compare
+
+    compare(Work(a.data, a.work), a.bundle, a.checkpoint, a.yunet, a.out, a.longest)
+
+
+def _manifest(a: argparse.Namespace) -> None:
+    from veil_models.release import rehash
+
+    rehash(a.bundle)
+
+
+def _shrink(a: argparse.Namespace) -> None:
+    from veil_models.checkpoint import shrink
+
+    shrink(a.checkpoint, a.out)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="veil_models", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    def with_data(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        sub.add_argument("--data", type=Path, required=True, help="train.json.gz, val.json.gz, images/")
+        sub.add_argument("--work", type=Path, required=True, help="packs, answers, labels, runs")
+        return sub
+
+    sub = with_data(command("pack", _pack, "decode all pictures once"))
+    sub.add_argument("--workers", type=int, default=2)
+    sub = with_data(
+        command("label", _label, "ask the teachers; may be stopped and started, and run in parts")
+    )
+    sub.add_argument("--yunet", type=Path, required=True)
+    sub.add_argument("--part", type=int, default=0)
+    sub.add_argument("--parts", type=int, default=1)
+    with_data(command("fuse", _fuse, "answers to soft labels"))
+    sub = with_data(command("train", _train, "train, or go on"))
+    sub.add_argument("--spec", default="veil-s")
+    sub.add_argument("--steps", type=int, default=60_000)
+    sub.add_argument("--threads", type=int, default=2)
+    sub.add_argument("--workers", type=int, default=1)
+    sub.add_argument("--size", type=int, default=320)
+    sub.add_argument("--batch", type=int, default=16)
+    sub.add_argument("--mosaic", type=float, default=0.45)
+    sub.add_argument("--seed", type=int, default=0)
+    sub = with_data(command("release", _release, "quantize a checkpoint into a bundle"))
+    sub.add_argument("--checkpoint", type=Path, required=True)
+    sub.add_argument("--bundle", type=Path, required=True)
+    sub.add_argument("--version", required=True)
+    sub.add_argument("--size", type=int, nargs=2, default=(640, 384), metavar=("WIDTH", "HEIGHT"))
+    sub.add_argument("--thresholds", type=Path, required=True, help="JSON: class to {score, low}")
+    sub.add_argument("--calibration", type=int, default=160, help="pictures")
+    sub = with_data(command("eval", _eval, "all figures, side by side with the teachers"))
+    sub.add_argument("--bundle", type=Path, required=True)
+    sub.add_argument("--checkpoint", type=Path)
+    sub.add_argument("--yunet", type=Path)
+    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("--longest", type=int, default=640)
+    sub = command("manifest", _manifest, "write the hashes of a bundle's files anew")
+    sub.add_argument("--bundle", type=Path, required=True)
+    sub = command("shrink", _shrink, "a checkpoint small enough to commit")
+    sub.add_argument("--checkpoint", type=Path, required=True)
+    sub.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def main() -> None:
+    """Parse and run one command."""
+    arguments = _parser().parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

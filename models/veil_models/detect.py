@@ -1,0 +1,112 @@
+"""Detectors behind one face: our own ONNX and TFLite files, and the teachers, each from picture to boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from veil_models.boxes import Array, nms
+from veil_models.dataset import CLASSES
+from veil_models.graph import IMAGE, STRIDES, outputs
+from veil_models.pack import Pixels
+from veil_models.teachers import Teacher, pad_to
+
+NMS_IOU = 0.45
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Detections of one picture: `xyxy` [N, 4] pixels, `category` [N] index into CLASSES, `score` [N]."""
+
+    xyxy: Array
+    category: npt.NDArray[np.int64]
+    score: Array
+
+    def of(self, category: int) -> Found:
+        """Only one class."""
+        keep = self.category == category
+        return Found(self.xyxy[keep], self.category[keep], self.score[keep])
+
+
+class Detector(Protocol):
+    """Finds faces, plates and heads."""
+
+    name: str
+
+    def find(self, rgb: Pixels, floor: float) -> Found:
+        """Detections in [H, W, 3] RGB with scores >= `floor`, after NMS."""
+        ...
+
+
+def decode(tensors: dict[str, Array], floor: float) -> Found:
+    """Boxes from the outputs of one picture: `cls_S` [3, H/S, W/S] logits, `box_S` [4, H/S, W/S] in
+    strides."""
+    boxes, categories, scores = [], [], []
+    least = float(np.log(floor / (1 - floor)))
+    for s in STRIDES:
+        logits, distance = tensors[f"cls_{s}"], tensors[f"box_{s}"]
+        category, row, column = np.nonzero(logits >= least)
+        d = distance[:, row, column] * s
+        x, y = (column + 0.5) * s, (row + 0.5) * s
+        boxes.append(np.stack([x - d[0], y - d[1], x + d[2], y + d[3]], 1))
+        categories.append(category)
+        scores.append(1 / (1 + np.exp(-logits[category, row, column])))
+    xyxy = np.concatenate(boxes).astype(np.float32)
+    category = np.concatenate(categories)
+    score = np.concatenate(scores).astype(np.float32)
+    kept = [
+        members[nms(xyxy[members], score[members], NMS_IOU)]
+        for members in (np.flatnonzero(category == k) for k in range(len(CLASSES)))
+    ]
+    keep = np.concatenate(kept)
+    return Found(xyxy[keep], category[keep], score[keep])
+
+
+class OnnxDetector:
+    """Our ONNX file, float or INT8: `image` uint8 [1, 3, H, W] RGB."""
+
+    def __init__(self, name: str, model: bytes | Path, threads: int = 1) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        source = model if isinstance(model, bytes) else str(model)
+        self.name = name
+        self._session: Any = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+    def raw(self, rgb: Pixels) -> dict[str, Array]:
+        """Output tensors without the batch axis; the picture is padded to multiples of 32."""
+        blob = np.ascontiguousarray(pad_to(rgb, 32).transpose(2, 0, 1)[None])
+        values = self._session.run(outputs(), {IMAGE: blob})
+        return {n: np.asarray(v[0], np.float32) for n, v in zip(outputs(), values, strict=True)}
+
+    def find(self, rgb: Pixels, floor: float) -> Found:
+        return decode(self.raw(rgb), floor)
+
+
+class TeacherDetector:
+    """A face teacher as a detector of one class."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        self.name = teacher.name
+        self._teacher = teacher
+
+    def find(self, rgb: Pixels, floor: float) -> Found:
+        found = self._teacher.detect(rgb, floor)
+        return Found(found[:, :4], np.zeros(len(found), np.int64), found[:, 4])
+
+
+def letterbox(rgb: Pixels, longest: int) -> tuple[Pixels, float]:
+    """Scale the longer side to `longest`; the picture stays at the top left. Returns it and the scale."""
+    h, w = rgb.shape[:2]
+    scale = longest / max(h, w)
+    if scale == 1.0:
+        return rgb, 1.0
+    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, size, interpolation=how), np.uint8), scale

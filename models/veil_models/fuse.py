@@ -1,0 +1,126 @@
+"""Many looks at one picture, fused into soft labels: what most views see is a face, what few see is a
+doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from veil_models.boxes import Array, iou_matrix
+from veil_models.dataset import Dataset, Label, Origin, Picture
+from veil_models.label import VIEWS, View, views_for
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """Answers overlapping by `same` (IoU) are one thing; below confidence `nothing` it is background."""
+
+    nothing: float = 0.12
+    same: float = 0.45
+
+
+HEADS_CALLED_FACES = frozenset({"portraits"})
+"""Sets whose people drew whole heads and called them faces (teachers and they agree on 25 %, seen by eye
+too)."""
+
+
+def load_answers(folder: Path) -> dict[int, Array]:
+    """Rows view, x1, y1, x2, y2, score by picture index, for every picture that was asked."""
+    answers: dict[int, Array] = {}
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path) as data:
+            rows, indices = data["rows"], data["indices"]
+        order = np.argsort(rows[:, 0], kind="stable")
+        rows = rows[order]
+        starts = {int(i): int(np.searchsorted(rows[:, 0], i, "left")) for i in indices}
+        ends = {int(i): int(np.searchsorted(rows[:, 0], i, "right")) for i in indices}
+        for i in indices:
+            answers[int(i)] = rows[starts[int(i)] : ends[int(i)], 1:]
+    return answers
+
+
+def reach(view: View, longest: float) -> bool:
+    """Whether a view could see a face of that longer side (picture pixels): teachers see about 9 to 400
+    px."""
+    seen = longest * view.scale
+    return 9 <= seen <= 400
+
+
+def fuse(rows: Array, views: list[View], same: float) -> Array:
+    """Clusters of answers as [N, 5] boxes with confidence.
+
+    A cluster's box is the score-weighted mean of its members, its confidence the mean over both teachers of
+    the mean best score over that teacher's views which could see a face of that size; a view that says
+    nothing counts 0.
+    """
+    if len(rows) == 0:
+        return np.zeros((0, 5), np.float32)
+    rows = rows[np.argsort(-rows[:, 5], kind="stable")]
+    looks = {VIEWS.index(v): v for v in views}
+    free = np.ones(len(rows), bool)
+    result: list[list[float]] = []
+    for i in range(len(rows)):
+        if not free[i]:
+            continue
+        rest = np.flatnonzero(free)
+        members = rest[iou_matrix(rows[i : i + 1, 1:5], rows[rest, 1:5])[0] >= same]
+        free[members] = False
+        weight = rows[members, 5:6]
+        box = (rows[members, 1:5] * weight).sum(0) / weight.sum()
+        said = dict.fromkeys(looks, 0.0)
+        for view, score in zip(rows[members, 0].astype(int), rows[members, 5], strict=True):
+            said[view] = max(said[view], float(score))
+        longest = float(max(box[2] - box[0], box[3] - box[1]))
+        result.append([*(float(v) for v in box), confidence(said, looks, longest)])
+    return np.array(result, np.float32)
+
+
+def confidence(said: Mapping[int, float], looks: Mapping[int, View], longest: float) -> float:
+    """Mean over the teachers of the mean of the better half of their views' scores."""
+    means: list[float] = []
+    for teacher in ("yunet", "centerface"):
+        scores = sorted(
+            (s for i, s in said.items() if looks[i].teacher == teacher and reach(looks[i], longest)),
+            reverse=True,
+        )
+        if scores:  # a face seen well at one scale need not be seen at all of them
+            best = scores[: (len(scores) + 1) // 2]
+            means.append(sum(best) / len(best))
+    return sum(means) / len(means) if means else max(said.values())
+
+
+def relabel(picture: Picture, rows: Array, how: Fusion) -> Picture:
+    """The picture with its faces labelled anew, doubts included, each with its confidence as score.
+
+    People's boxes and other classes stay as they are. A doubt whose centre lies in something surer is
+    dropped: it is the same face drawn badly.
+    """
+    kept = [b for b in picture.labels if b.category != "face" or (b.origin is Origin.HUMAN and not b.ignore)]
+    labelled = picture.labelled
+    if picture.source in HEADS_CALLED_FACES:
+        kept = [replace(b, category="head") if b.category == "face" else b for b in kept]
+        labelled = labelled - {"face"}
+    taken = [(b.x, b.y, b.x + b.w, b.y + b.h) for b in kept if b.category == "face"]
+    fused = fuse(rows[rows[:, 5] >= how.nothing], views_for(picture), how.same)
+    added: list[Label] = []
+    for x1, y1, x2, y2, score in fused[np.argsort(-fused[:, 4], kind="stable")].tolist():
+        if score < how.nothing:
+            break
+        if taken:
+            known = np.array(taken, np.float32)
+            cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
+            inside = (known[:, 0] < cx) & (cx < known[:, 2]) & (known[:, 1] < cy) & (cy < known[:, 3])
+            overlap = iou_matrix(np.array([[x1, y1, x2, y2]], np.float32), known)[0]
+            if inside.any() or (overlap >= 0.3).any():
+                continue
+        taken.append((x1, y1, x2, y2))
+        added.append(Label("face", x1, y1, x2 - x1, y2 - y1, Origin.TEACHER, score=score))
+    return replace(picture, labels=(*kept, *added), labelled=labelled)
+
+
+def relabel_all(pictures: Dataset, answers: Mapping[int, Array], how: Fusion) -> list[Picture]:
+    """`relabel` for every picture that was asked; the others stay as they are."""
+    return [relabel(p, answers[i], how) if i in answers else p for i, p in enumerate(pictures)]

@@ -1,0 +1,154 @@
+"""Greedy matching and everything counted from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from veil_models.boxes import Array, iou_matrix
+from veil_models.detect import Found
+
+MATCH_IOU = 0.4
+SMALLEST = 10.0
+BUCKETS: tuple[tuple[float, float], ...] = ((8, 16), (16, 32), (32, 96), (96, 1e9))
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What one picture holds of one class: `xyxy` [N, 4], `ignore` [N]; boxes under SMALLEST pixels are
+    ignored."""
+
+    xyxy: Array
+    ignore: npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Matches of one class over many pictures; every list has one entry per detection or per truth."""
+
+    score: list[float] = field(default_factory=list)
+    hit: list[bool] = field(default_factory=list)
+    overlap: list[float] = field(default_factory=list)
+    size: list[float] = field(default_factory=list)
+    truth_size: list[float] = field(default_factory=list)
+    truth_score: list[float] = field(default_factory=list)
+    pictures: int = 0
+
+    def add(self, found: Found, truth: Truth, iou: float = MATCH_IOU) -> None:
+        """Match one picture's detections of one class, best score first, each truth once.
+
+        A detection that fits no free truth but lies on an ignored one (IoU >= `iou`, or half of it inside) or
+        is itself smaller than SMALLEST does not count.
+        """
+        self.pictures += 1
+        sides = (truth.xyxy[:, 2:] - truth.xyxy[:, :2]).max(1, initial=0.0)
+        ignored = truth.ignore | (sides < SMALLEST)
+        overlap = iou_matrix(found.xyxy, truth.xyxy)
+        taken = np.zeros(len(sides), bool)
+        best = np.zeros(len(sides), np.float32)
+        for i in np.argsort(-found.score, kind="stable"):
+            size = float((found.xyxy[i, 2:] - found.xyxy[i, :2]).max())
+            free = np.where(taken | ignored, 0.0, overlap[i]) if len(sides) else np.zeros(0)
+            j = int(free.argmax()) if len(free) else -1
+            if j >= 0 and free[j] >= iou:
+                taken[j] = True
+                best[j] = found.score[i]
+                self._detection(float(found.score[i]), float(free[j]), float(sides[j]), hit=True)
+            elif size >= SMALLEST and not _on_ignored(found.xyxy[i], truth.xyxy[ignored], iou):
+                self._detection(float(found.score[i]), 0.0, size, hit=False)
+        self.truth_size += [float(v) for v in sides[~ignored]]
+        self.truth_score += [float(v) for v in best[~ignored]]
+
+    def _detection(self, score: float, overlap: float, size: float, *, hit: bool) -> None:
+        self.score.append(score)
+        self.overlap.append(overlap)
+        self.size.append(size)
+        self.hit.append(hit)
+
+    def curve(self, low: float = 0.0, high: float = 1e9) -> Curve:
+        """Precision and recall over all thresholds, for sizes in [low, high)."""
+        size, truth = np.array(self.size), np.array(self.truth_size)
+        keep = (size >= low) & (size < high)
+        score = np.array(self.score, np.float64)[keep]
+        hit = np.array(self.hit, bool)[keep]
+        order = np.argsort(-score, kind="stable")
+        count = int(((truth >= low) & (truth < high)).sum())
+        return Curve(score[order], np.cumsum(hit[order]), np.cumsum(~hit[order]), count, self.pictures)
+
+    def mean_overlap(self, threshold: float) -> float:
+        """Mean IoU of the matches at a threshold."""
+        values = [
+            o for o, s, h in zip(self.overlap, self.score, self.hit, strict=True) if h and s >= threshold
+        ]
+        return float(np.mean(values)) if values else 0.0
+
+
+def _on_ignored(box: Array, ignored: Array, iou: float) -> bool:
+    if len(ignored) == 0:
+        return False
+    low, high = np.maximum(ignored[:, :2], box[:2]), np.minimum(ignored[:, 2:], box[2:])
+    shared = np.clip(high - low, 0, None).prod(1)
+    inside = shared / max(float((box[2:] - box[:2]).prod()), 1e-6)
+    return bool((inside >= 0.5).any() or (iou_matrix(box[None], ignored) >= iou).any())
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Detections by falling score with running hits and false alarms; `truths` and `pictures` they count
+    against."""
+
+    score: npt.NDArray[np.float64]
+    hits: npt.NDArray[np.int64]
+    alarms: npt.NDArray[np.int64]
+    truths: int
+    pictures: int
+
+    @property
+    def recall(self) -> npt.NDArray[np.float64]:
+        return self.hits / max(self.truths, 1)
+
+    @property
+    def precision(self) -> npt.NDArray[np.float64]:
+        return self.hits / np.maximum(self.hits + self.alarms, 1)
+
+    def average_precision(self) -> float:
+        """Area under the curve of best precision at or beyond each recall."""
+        if self.truths == 0 or len(self.score) == 0:
+            return 0.0
+        envelope = np.maximum.accumulate(self.precision[::-1])[::-1]
+        return float((np.diff(self.recall, prepend=0.0) * envelope).sum())
+
+    def recall_at_precision(self, precision: float) -> tuple[float, float]:
+        """Best recall with at least this precision, and the score threshold there (1 if never)."""
+        good = np.flatnonzero(self.precision >= precision)
+        if len(good) == 0:
+            return 0.0, 1.0
+        return float(self.recall[good[-1]]), float(self.score[good[-1]])
+
+    def recall_at_alarms(self, per_picture: float) -> tuple[float, float]:
+        """Recall with at most this many false alarms a picture, and the threshold there."""
+        good = np.flatnonzero(self.alarms <= per_picture * self.pictures)
+        if len(good) == 0:
+            return 0.0, 1.0
+        return float(self.recall[good[-1]]), float(self.score[good[-1]])
+
+    def at(self, threshold: float) -> tuple[float, float, float]:
+        """Precision, recall and false alarms a picture at a threshold."""
+        n = int((self.score >= threshold).sum())
+        if n == 0:
+            return 1.0, 0.0, 0.0
+        return (
+            float(self.precision[n - 1]),
+            float(self.recall[n - 1]),
+            float(self.alarms[n - 1] / max(self.pictures, 1)),
+        )
+
+    def best_f1(self) -> tuple[float, float]:
+        """Best F1 and its threshold."""
+        if len(self.score) == 0:
+            return 0.0, 1.0
+        f1 = 2 * self.precision * self.recall / np.maximum(self.precision + self.recall, 1e-9)
+        i = int(f1.argmax())
+        return float(f1[i]), float(self.score[i])

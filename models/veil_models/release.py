@@ -1,0 +1,134 @@
+"""A bundle folder from a checkpoint: both model files, golden pictures, manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from veil_models.boxes import iou_matrix
+from veil_models.dataset import CLASSES
+from veil_models.detect import NMS_IOU, Detector, Found, letterbox
+from veil_models.golden import Golden, all_golden
+from veil_models.graph import STRIDES, Node
+from veil_models.onnx_writer import write_int8
+from veil_models.quantized import Folded, grids
+from veil_models.tflite_writer import write_tflite
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """`score` masks at once, `low` extends a track."""
+
+    score: float
+    low: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a bundle says about itself; sizes are width, height."""
+
+    name: str
+    version: str
+    size: tuple[int, int]
+    thresholds: Mapping[str, Threshold]
+    min_recall: float = 0.9
+
+
+def write_models(
+    folder: Path,
+    nodes: list[Node],
+    weights: Mapping[str, Folded],
+    ranges: Mapping[str, tuple[float, float]],
+    size: tuple[int, int],
+) -> None:
+    """model.onnx (INT8, dynamic size) and model.tflite (same integers, fixed size)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    grid = grids(nodes, ranges)
+    (folder / "model.onnx").write_bytes(write_int8(nodes, weights, grid).SerializeToString())
+    (folder / "model.tflite").write_bytes(write_tflite(nodes, weights, grid, size))
+
+
+def hits(golden: Golden, found: Found, scale: float, thresholds: Mapping[str, Threshold]) -> list[bool]:
+    """For each expected object whether it is found with IoU >= 0.4 at its class's masking threshold."""
+    import numpy as np
+
+    result = []
+    for category, x, y, w, h in golden.expected:
+        mine = found.of(CLASSES.index(category))
+        box = np.array([[x, y, x + w, y + h]], np.float32) * scale
+        good = iou_matrix(mine.xyxy, box)[:, 0] >= 0.4
+        result.append(bool((good & (mine.score >= thresholds[category].score)).any()))
+    return result
+
+
+def write_golden(folder: Path, detector: Detector, release: Release) -> tuple[int, int]:
+    """Write golden/ with the objects that this model finds; returns found and drawn, for the card."""
+    target = folder / "golden"
+    target.mkdir(parents=True, exist_ok=True)
+    expected = []
+    drawn = 0
+    for golden in all_golden():
+        w, h = release.size
+        seen, scale = letterbox(golden.rgb, min(w, round(w * 1.0)))
+        if seen.shape[0] > h:
+            seen, scale = letterbox(golden.rgb, round(max(golden.rgb.shape[:2]) * h / golden.rgb.shape[0]))
+        good = hits(golden, detector.find(seen, 0.05), scale, release.thresholds)
+        drawn += len(good)
+        cv2.imwrite(str(target / golden.name), golden.rgb[:, :, ::-1])
+        for ok, (category, x, y, bw, bh) in zip(good, golden.expected, strict=True):
+            if ok:
+                box = [round(v, 1) for v in (x, y, bw, bh)]
+                expected.append({"file_name": golden.name, "category": category, "bbox": box})
+    (target / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    return len(expected), drawn
+
+
+def write_manifest(folder: Path, release: Release) -> None:
+    """bundle.toml with the SHA-256 of every other file of the folder."""
+    w, h = release.size
+    lines = [
+        "schema = 1",
+        f'name = "{release.name}"',
+        f'version = "{release.version}"',
+        'license = "Apache-2.0"',
+        f"classes = {json.dumps(list(CLASSES))}",
+        "",
+        "[input]",
+        'color = "rgb"',
+        'dtype = "uint8"',
+        "multiple = 32",
+        f"size = [{w}, {h}]",
+        "onnx_dynamic = true",
+        f"tflite_size = [{w}, {h}]",
+        "",
+        "[decoder]",
+        'kind = "ltrb_grid"',
+        f"strides = {list(STRIDES)}",
+        f"nms_iou = {NMS_IOU}",
+        "",
+    ]
+    for name in CLASSES:
+        t = release.thresholds[name]
+        lines += [f"[thresholds.{name}]", f"score = {t.score:.2f}", f"low = {t.low:.2f}", ""]
+    lines += ["[selftest]", f"min_recall = {release.min_recall}", "", "[files]"]
+    (folder / "bundle.toml").write_text("\n".join(lines) + "\n" + _hashes(folder))
+
+
+def rehash(folder: Path) -> None:
+    """Write the [files] table anew, after the card changed."""
+    manifest = folder / "bundle.toml"
+    head = manifest.read_text().split("[files]", maxsplit=1)[0]
+    manifest.write_text(head + "[files]\n" + _hashes(folder))
+
+
+def _hashes(folder: Path) -> str:
+    lines = []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "bundle.toml"):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        lines.append(f'"{path.relative_to(folder).as_posix()}" = "{digest}"\n')
+    return "".join(lines)
