@@ -155,12 +155,16 @@ def test_repeated_detections_are_one_track_around_all() -> None:
 def test_what_left_its_place_for_a_doubtful_match_stays_covered() -> None:
     mine = tracker()
     for frame in range(10):
-        mine.update([face(100)], frame * 33 * MS)
-    for frame in range(10, 20):
+        (known,) = mine.update([face(100)], frame * 33 * MS)
+    for frame in range(10, 28):
         mine.update([], frame * 33 * MS)
-    tracks = mine.update([face(170)], 660 * MS)
-    assert covered(tracks, Box(100, 100, 140, 140))
-    assert covered(tracks, Box(170, 100, 210, 140))
+    now = mine.update([face(150)], 28 * 33 * MS)
+    (seen,) = [track for track in now if track.state is TrackState.SEEN]
+    assert seen.track_id == known.track_id, "matched by distance"
+    assert covered(now, Box(150, 100, 190, 140))
+    assert covered(now, Box(100, 100, 140, 140)), "somebody may still be where the track was expected"
+    later = mine.update([face(150)], 30 * 33 * MS)
+    assert covered(later, Box(100, 100, 140, 140))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

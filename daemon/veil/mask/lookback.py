@@ -141,7 +141,7 @@ class LookBack:
 
     def _targets(self, frame: _Waiting) -> tuple[Target, ...]:
         if not self._lookback_ns:
-            return tuple(_target(track) for track in frame.tracks)
+            return tuple(target for track in frame.tracks for target in _targets_of(track, None))
         later = [one for one in self._pending if one.epoch == frame.epoch]
         past = [one for one in self._past if one.epoch == frame.epoch]
         found = places(
@@ -151,7 +151,9 @@ class LookBack:
             growth_per_s=self._growth_per_s,
         )
         boxes = dict(zip(found.ids.tolist(), found.boxes.tolist(), strict=True))
-        targets = [_target(track, boxes.pop(track.track_id, None)) for track in frame.tracks]
+        targets: list[Target] = []
+        for track in frame.tracks:
+            targets += _targets_of(track, boxes.pop(track.track_id, None))
         if boxes:
             for one in later:
                 targets += [
@@ -192,14 +194,18 @@ def _shapes(boxes: Sequence[Box]) -> Floats:
     return np.concatenate([(low + high) / 2, high - low], axis=1)
 
 
-def _target(track: Track, also: Sequence[float] | None = None) -> Target:
+def _targets_of(track: Track, also: Sequence[float] | None) -> tuple[Target, ...]:
+    """One target around both places, or one each where they lie apart."""
     box = track.box  # a seen track's box holds its detection
     if also is not None:
         x0, y0, x1, y1 = also
+        if x1 < box.x0 or box.x1 < x0 or y1 < box.y0 or box.y1 < y0:
+            there = Target(track.kind, Box(x0, y0, x1, y1), track.score, track.track_id)
+            return Target(track.kind, box, track.score, track.track_id), there
         box = Box(
             x0 if x0 < box.x0 else box.x0,
             y0 if y0 < box.y0 else box.y0,
             x1 if x1 > box.x1 else box.x1,
             y1 if y1 > box.y1 else box.y1,
         )
-    return Target(track.kind, box, track.score, track.track_id)
+    return (Target(track.kind, box, track.score, track.track_id),)
