@@ -25,6 +25,7 @@ from veil.sinks.segment_file import (
 )
 
 _MEBIBYTE: Final = 1 << 20
+_LEAST_ROOM: Final = 1 << 20
 _LOOK_AGAIN_NS: Final = 2 * NANOSECONDS
 
 
@@ -248,7 +249,7 @@ class Recorder:
             return False
         self._look_again_ns = now + _LOOK_AGAIN_NS
         # Room for some fragments over the limit, or recording would stop again at once.
-        return self._free() >= self._least_free + max(_MEBIBYTE, 4 * self._largest_fragment)
+        return self._free() >= self._least_free + max(_LEAST_ROOM, 4 * self._largest_fragment)
 
     @property
     def _least_free(self) -> int:

@@ -19,6 +19,7 @@ FORMATS: Final = {
     ".jpeg": "JPEG",
     ".png": "PNG",
     ".webp": "WEBP",
+    ".avif": "AVIF",
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
