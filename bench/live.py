@@ -15,11 +15,10 @@ from typing import Any
 
 from veil.config import Config
 from veil.config_load import load_config
-from veil.demo import serve
 from veil.host.resources import process_use
 from veil.places import CameraPlaces
-from veil.supervise import Service, Supervision
-from veil.up import GI_PYTHON, services
+from veil.supervise import Supervision
+from veil.up import gi_service, services
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +48,8 @@ def run_live(stream: Path, *, rate: int, cameras: int, seconds: float) -> list[L
         names = [f"c{number}" for number in range(cameras)]
         config = _config(folder, dict(zip(names, ports[1:], strict=True)), ports[0])
         sources = [
-            Service(
-                f"source {name}",
-                [GI_PYTHON, str(serve.__file__), str(stream), str(rate), str(port)],
-                notifies=False,
+            gi_service(
+                f"source {name}", ["-m", "veil.demo.serve", str(stream), str(rate), str(port)], notifies=False
             )
             for name, port in zip(names, ports[1:], strict=True)
         ]

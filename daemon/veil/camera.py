@@ -94,7 +94,7 @@ def _live_pipeline(
             return recorder(on_segment=closed, on_set_aside=aside)
 
         packet_sinks.append(scope.enter_context(Recording(make, log, tally, stats)))
-        scope.enter_context(Retention(camera.recorder, places.recordings, log))
+        scope.enter_context(Retention(camera.recorder, places.recordings, log, clock))
     if config.rtsp.enabled:
 
         def request_keyframe() -> None:

@@ -14,6 +14,8 @@ from types import FrameType
 import veil
 from veil.config import Config
 from veil.errors import ConfigError
+from veil.places import CameraPlaces
+from veil.sinks.preview import CameraView, PreviewPage
 from veil.supervise import Service, Supervision
 
 GI_PYTHON = "/usr/bin/python3"
@@ -21,10 +23,9 @@ GI_PYTHON = "/usr/bin/python3"
 
 def services(config: Config) -> list[Service]:
     """The RTSP server and one service per camera."""
-    package_parent = str(Path(veil.__file__).resolve().parent.parent)
     listed = []
     if config.rtsp.enabled:
-        listed.append(rtsp_service(config, package_parent))
+        listed.append(rtsp_service(config))
     for name in config.cameras:
         command = [sys.executable, "-m", "veil.cli", "camera", name]
         if config.path is not None:
@@ -33,10 +34,8 @@ def services(config: Config) -> list[Service]:
     return listed
 
 
-def rtsp_service(config: Config, package_parent: str) -> Service:
-    """The distribution's Python runs it, which has gi; ours does not."""
-    command = [
-        GI_PYTHON,
+def rtsp_service(config: Config) -> Service:
+    arguments = [
         "-m",
         "veil.rtsp_server",
         "--socket",
@@ -48,7 +47,13 @@ def rtsp_service(config: Config, package_parent: str) -> Service:
         "--slate-after",
         str(config.rtsp.slate_after_s),
     ]
-    return Service("rtsp", command, notifies=False, environ={"PYTHONPATH": package_parent})
+    return gi_service("rtsp", arguments, notifies=True)
+
+
+def gi_service(name: str, arguments: Sequence[str], *, notifies: bool) -> Service:
+    """A program of ours under the distribution's Python."""
+    package_parent = str(Path(veil.__file__).resolve().parent.parent)
+    return Service(name, [GI_PYTHON, *arguments], notifies=notifies, environ={"PYTHONPATH": package_parent})
 
 
 def run_all(config: Config) -> None:
@@ -66,13 +71,30 @@ def run_all(config: Config) -> None:
         supervision.run(ended.is_set)
 
 
+def preview_page(config: Config) -> PreviewPage:
+    """The page over all cameras' snapshots."""
+    views = {
+        name: CameraView(
+            snapshot=CameraPlaces.of(config, name).snapshot,
+            stream=_stream(config, name) if config.rtsp.enabled else "",
+            recordings=str(config.recordings(name)) if camera.recorder.enabled else "",
+        )
+        for name, camera in config.cameras.items()
+    }
+    return PreviewPage(views, address=config.page.address, port=config.page.port)
+
+
+def _stream(config: Config, name: str) -> str:
+    host = os.uname().nodename if config.rtsp.address == "0.0.0.0" else config.rtsp.address  # noqa: S104
+    return f"rtsp://{host}:{config.rtsp.port}/{name}"
+
+
 def addresses(config: Config) -> Sequence[str]:
     """Where a person finds what a box makes, one line each."""
-    host = os.uname().nodename if config.rtsp.address == "0.0.0.0" else config.rtsp.address  # noqa: S104
     lines = []
     for name in config.cameras:
         if config.rtsp.enabled:
-            lines.append(f"stream of {name}: rtsp://{host}:{config.rtsp.port}/{name}")
+            lines.append(f"stream of {name}: {_stream(config, name)}")
         if config.cameras[name].recorder.enabled:
             lines.append(f"recordings of {name}: {config.recordings(name)}")
     if config.page.port:

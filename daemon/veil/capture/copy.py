@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 import av
 import cv2
@@ -23,8 +23,30 @@ _RGB_MATRIX: Final = 0
 _BT709: Final = 1
 _BT601: Final = 6
 
-Sample = NDArray[np.uint8] | NDArray[np.uint16]
-_Chroma = tuple[Sample, Sample] | None
+Sample: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+_Chroma: TypeAlias = tuple[Sample, Sample] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Planes to copy from; they need not outlive the copy.
+
+    Attributes:
+        luma: height x width, 8 bit, or 10 in 16.
+        chroma: U and V, as large as luma or half of it in either direction; None for grey.
+    """
+
+    luma: Sample
+    chroma: tuple[Sample, Sample] | None
+    color: ColorInfo
+
+    @property
+    def width(self) -> int:
+        return int(self.luma.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.luma.shape[0])
 
 
 class Rotation(IntEnum):
@@ -59,25 +81,30 @@ class FrameCopier:
         self.full_size_copies = 0
         self._reformatter = VideoReformatter()
 
-    def copy(self, frame: av.VideoFrame, slot: Slot, rotation: Rotation = Rotation.NONE) -> ColorInfo:
+    def copy(
+        self, source: av.VideoFrame | Picture, slot: Slot, rotation: Rotation = Rotation.NONE
+    ) -> ColorInfo:
         """Fills the whole slot; odd sizes are padded to even by repeating the last row and column.
 
         Raises:
             CaptureError: the slot has another size than the (turned) picture, or the format is unknown.
         """
-        if tuple(map(even, rotation.size(frame.width, frame.height))) != (slot.width, slot.height):
+        if tuple(map(even, rotation.size(source.width, source.height))) != (slot.width, slot.height):
             raise CaptureError(
-                f"A picture of {frame.width}x{frame.height} does not fit into {slot.width}x{slot.height}."
+                f"A picture of {source.width}x{source.height} does not fit into {slot.width}x{slot.height}."
             )
+        picture = source if isinstance(source, Picture) else self._picture(source)
+        _store(picture, slot.planes, rotation)
+        self.full_size_copies += 1
+        return picture.color
+
+    def _picture(self, frame: av.VideoFrame) -> Picture:
         color = _color(frame)
         reader = _READERS.get(frame.format.name)
         if reader is None:
             frame, color = self._converted(frame, color)
             reader = _read_planar
-        luma, chroma = reader(frame)
-        _store(luma, chroma, slot.planes, rotation)
-        self.full_size_copies += 1
-        return color
+        return Picture(*reader(frame), color)
 
     def _converted(self, frame: av.VideoFrame, color: ColorInfo) -> tuple[av.VideoFrame, ColorInfo]:
         target: Colorspace | None = None
@@ -162,9 +189,9 @@ _READERS: Final[dict[str, Callable[[av.VideoFrame], tuple[Sample, _Chroma]]]] = 
 }
 
 
-def _store(luma: Sample, chroma: _Chroma, planes: Planes, rotation: Rotation) -> None:
-    _put(np.rot90(luma, rotation), planes.y)
-    for source, target in zip(chroma or (None, None), (planes.u, planes.v), strict=True):
+def _store(picture: Picture, planes: Planes, rotation: Rotation) -> None:
+    _put(np.rot90(picture.luma, rotation), planes.y)
+    for source, target in zip(picture.chroma or (None, None), (planes.u, planes.v), strict=True):
         if source is None:
             target[...] = _NEUTRAL
         else:

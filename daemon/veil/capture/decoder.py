@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import av
 from av.packet import Packet
@@ -16,6 +16,7 @@ from veil.config import CaptureConfig
 from veil.errors import CaptureError, FrameTooLargeError
 
 DEFAULT_FRAME_RATE: Final = 25.0
+_STRICT: Final = {"err_detect": "crccheck+bitstream+buffer+explode"}
 _OUTPUT_CORRUPT: Final = 1 << 3
 
 
@@ -89,13 +90,21 @@ class Decoder:
             case Aim.LIVE:
                 context.thread_type = "SLICE"
                 # Without these the HEVC decoder shows torn pictures unmarked.
-                context.options |= {"err_detect": "crccheck+bitstream+buffer+explode"}
+                context.options |= _STRICT
                 if context.name == "h264":
                     # With slice threads this decoder no longer notices missing slices (measured: 0 of 3).
                     context.thread_count = 1
         return cls(context, limits)
 
-    def decode(self, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
+    @classmethod
+    def of_jpeg(cls, limits: Limits) -> Decoder:
+        """For JPEG pictures one by one."""
+        context = av.CodecContext.create("mjpeg", "r")
+        context.options = limits.codec_options | _STRICT
+        context.thread_count = 1
+        return cls(context, limits)
+
+    def decode(self, packet: Packet[Any] | None) -> list[av.VideoFrame]:
         """Pictures in presentation order.
 
         Raises:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import av
 
-from veil.capture.copy import FrameCopier, Rotation
+from veil.capture.copy import FrameCopier, Picture, Rotation
 from veil.capture.source import CaptureObserver, DropReason, PoolProvider
 from veil.domain.clock import Clock
 from veil.frames.picture import FrameInfo
@@ -106,7 +106,7 @@ class Intake:
 
     def take(
         self,
-        frame: av.VideoFrame,
+        frame: av.VideoFrame | Picture,
         *,
         pts: int | None,
         time_base: Fraction,

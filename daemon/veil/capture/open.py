@@ -10,11 +10,13 @@ from veil.capture.address import SCHEMES
 from veil.capture.file import FileSource
 from veil.capture.rtsp import RtspSource
 from veil.capture.source import CaptureObserver, PoolProvider, Source
+from veil.capture.v4l2 import V4l2Source
 from veil.config import CameraConfig
 from veil.domain.clock import Clock
 from veil.errors import CaptureError
 
 _KINDS: Final = "Give rtsp://HOST/PATH, /dev/videoN, or the path of a video file."
+_V4L2_PREFIX: Final = "v4l2:"
 _SCHEME: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -35,6 +37,9 @@ def open_source(config: CameraConfig, pools: PoolProvider, observer: CaptureObse
         return RtspSource(source, config.capture, pools, observer, clock)
     if not source:
         raise CaptureError("The camera has no source.", hint=_KINDS)
+    if source.startswith(_V4L2_PREFIX) or source.startswith("/dev/"):
+        device = Path(source.removeprefix(_V4L2_PREFIX))
+        return V4l2Source(device, config.capture, pools, observer, clock)
     path = Path(source)
     if path.is_dir():
         raise CaptureError(f"{path} is a folder.", hint="Give one file, or use veil anonymize for folders.")

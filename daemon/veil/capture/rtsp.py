@@ -142,7 +142,7 @@ class RtspSource(LiveSource):
                 self.observer.dropped(DropReason.DECODE_ERROR)
             for frame in frames:
                 if first_pts is not None and frame.pts is not None and frame.pts < first_pts:
-                    # HEVC: the broken picture itself outlives the flush, as do leading pictures of a keyframe.
+                    # HEVC: the broken picture itself outlives the flush.
                     continue
                 if frame.is_corrupt or not is_synchronous:
                     # What follows predicts from this one: it would show the same damage unmarked.

@@ -17,11 +17,10 @@ import typer
 from veil.cli import run_command
 from veil.config import Config
 from veil.config_load import load_config
-from veil.demo import serve
 from veil.demo.clip import RATE, write_clip
 from veil.places import CameraPlaces
 from veil.supervise import Service, Supervision
-from veil.up import GI_PYTHON, addresses, asked_to_end, preview_page, services
+from veil.up import addresses, asked_to_end, gi_service, preview_page, services
 
 _NAME = "demo"
 _CONFIG = Path(__file__).resolve().parents[3] / "edge-configs" / "demo.toml"
@@ -63,8 +62,8 @@ def _made_camera(runtime: Path) -> tuple[str, Service]:
     clip = runtime / "clip.h264"
     write_clip(clip)
     port = _free_port(8555)
-    command = [GI_PYTHON, str(Path(serve.__file__)), str(clip), str(RATE), str(port)]
-    return f"rtsp://127.0.0.1:{port}/camera", Service("made camera", command, notifies=False)
+    arguments = ["-m", "veil.demo.serve", str(clip), str(RATE), str(port)]
+    return f"rtsp://127.0.0.1:{port}/camera", gi_service("made camera", arguments, notifies=False)
 
 
 def _config(source: str, out: Path, runtime: Path) -> Config:

@@ -16,6 +16,8 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
+from veil.host.lifeline import die_with_parent  # noqa: E402
+
 _DELIMITER = b"\x00\x00\x00\x01\x09"
 
 
@@ -51,6 +53,7 @@ def main() -> None:
     """`serve.py FILE RATE PORT`: serves FILE at rtsp://127.0.0.1:PORT/camera; prints `ready`."""
     units = access_units(Path(sys.argv[1]).read_bytes())
     rate, port = int(sys.argv[2]), sys.argv[3]
+    die_with_parent()
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")

@@ -20,10 +20,11 @@ from veil.detect.preprocess import Preprocessor
 from veil.detect.runtime import OutputShapes, Runtime
 from veil.detect.schedule import Tile, TileSchedule, affordable_tiles
 from veil.detect.tflite import TfliteRuntime
-from veil.detect.thresholds import ClassThresholds, effective
+from veil.detect.thresholds import effective
 from veil.detect.view import InputLimit, View, tile_view, whole_view
 from veil.domain.detection import Detection, DetectionReport, ObjectClass
 from veil.domain.geometry import Box
+from veil.domain.thresholds import ClassThresholds
 from veil.errors import BundleError, DetectorError
 from veil.frames.picture import ColorInfo, Planes
 from veil.frames.raw import RawFrame

@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from veil.config import ThresholdConfig
 from veil.detect.manifest import ThresholdTable
 from veil.domain.detection import ObjectClass
-
-
-@dataclass(frozen=True, slots=True)
-class ClassThresholds:
-    """Thresholds of one class.
-
-    Attributes:
-        score: a detection from here on starts a track and masks.
-        low: a detection from here on extends a track; never above `score`.
-        min_size: pixels of the shorter side in the frame; smaller detections are left out.
-    """
-
-    score: float
-    low: float
-    min_size: float
+from veil.domain.thresholds import ClassThresholds
 
 
 def effective(

@@ -12,6 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
+from veil.host.lifeline import die_with_parent
+
 EXIT_SINK = 7
 
 
@@ -31,6 +33,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Runs until SIGTERM or SIGINT."""
     arguments = _arguments()
+    die_with_parent()
     try:
         from gi.repository import GLib
 
