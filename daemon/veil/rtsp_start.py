@@ -10,7 +10,6 @@ import os
 import sys
 from pathlib import Path
 
-import veil
 from veil.config_load import load_config
 from veil.errors import UsageError, VeilError
 from veil.up import rtsp_service
@@ -22,7 +21,7 @@ def main() -> None:
         if len(sys.argv) != 2:
             raise UsageError("One argument is needed.", hint="python -m veil.rtsp_start CONFIG")
         config = load_config(Path(sys.argv[1]), os.environ)
-        service = rtsp_service(config, str(Path(veil.__file__).resolve().parent.parent))
+        service = rtsp_service(config)
         os.execve(service.command[0], list(service.command), {**os.environ, **service.environ})  # noqa: S606
     except VeilError as error:
         print(f"veil: {error}", file=sys.stderr)
