@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from veil.audit.log import EventLog, EventSink, note_fault
 from veil.audit.tally import Tally
 from veil.capture.open import open_source
 from veil.config import CameraConfig, Config
+from veil.config_secrets import with_password
 from veil.detect.detector import Detector, load_detector
 from veil.detect.guard import DetectorGuard
 from veil.domain.clock import Clock, SystemClock
@@ -134,7 +136,7 @@ def _live_pipeline(
     )
     return Pipeline(
         Parts(
-            source=open_source(camera, pools, observer, clock),
+            source=open_source(with_password(camera, os.environ), pools, observer, clock),
             analyser=Analyser(guard, Tracker(camera.tracker, detector.thresholds), stats),
             emitter=emitter,
             way=LiveWay(stats),
