@@ -64,6 +64,13 @@ def test_a_link_is_refused_even_to_the_right_bytes(folder: Path, tmp_path: Path)
         load_bundle(folder)
 
 
+def test_a_linked_manifest_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "bundle.toml").rename(tmp_path / "outside.toml")
+    (folder / "bundle.toml").symlink_to(tmp_path / "outside.toml")
+    with pytest.raises(BundleError, match="cannot be read"):
+        load_bundle(folder)
+
+
 def test_a_linked_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "golden").rename(tmp_path / "elsewhere")
     (folder / "golden").symlink_to(tmp_path / "elsewhere", target_is_directory=True)

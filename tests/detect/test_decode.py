@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from detect.bundles import CENTERFACE, write_bundle
 from veil.config import DetectorConfig
+from veil.detect import decode
 from veil.detect.decode import MAX_CANDIDATES, CenterFace, Found, LtrbGrid, suppress
 from veil.detect.detector import load_detector
 from veil.detect.runtime import Outputs
@@ -120,6 +121,19 @@ def test_suppression_keeps_the_best_of_what_overlaps_and_nothing_else(
             for (other, kind), best in zip(chosen, kept.scores, strict=True)
             if kind == label and best >= score
         )
+
+
+@given(rows)
+def test_both_ways_of_suppressing_keep_the_same(
+    rows: list[tuple[float, float, float, float, float, int]],
+) -> None:
+    found = _candidates(rows)
+    alone = suppress(found, 0.45)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "_MAX_PAIRS", -1)
+        crowded = suppress(found, 0.45)
+    assert alone.boxes.tolist() == crowded.boxes.tolist()
+    assert alone.labels.tolist() == crowded.labels.tolist()
 
 
 def test_too_many_candidates_lose_only_the_weakest() -> None:

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veil.detect.manifest import DecoderTable
+from veil.detect.pairs import common_area, sharing_columns
 from veil.detect.runtime import Outputs, Shapes
 from veil.errors import DetectorError
 
 MAX_CANDIDATES = 2000
 _LARGEST_EXPONENT = 10.0
+_MAX_PAIRS = 300_000
+_ALONG_X = np.array([1, 0, 1, 0], np.float32)
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.intp]
@@ -63,19 +66,50 @@ def make_decoder(table: DecoderTable, lowest: Sequence[float]) -> Decoder:
 
 
 def suppress(found: Found, iou: float) -> Found:
-    """Non-maximum suppression within each class, best scores first; at most MAX_CANDIDATES are looked at."""
+    """Greedy non-maximum suppression within each class, best scores first.
+
+    At most MAX_CANDIDATES are looked at, the best ones.
+    """
     if len(found) > MAX_CANDIDATES:
         found = found.take(np.argpartition(-found.scores, MAX_CANDIDATES)[:MAX_CANDIDATES])
+    found = found.take(np.argsort(-found.scores, kind="stable"))
     if len(found) < 2:
         return found
-    corners: Any = found.boxes.copy()  # the binding takes arrays where its stub says sequences
-    scores: Any = found.scores
-    corners[:, 2:] -= corners[:, :2]
     # Classes far apart never overlap, so that one pass does for all.
-    apart = float(np.abs(found.boxes).max()) * 4 + 16
-    corners[:, 0] += found.labels.astype(np.float32) * np.float32(apart)
-    kept = cv2.dnn.NMSBoxes(corners, scores, 0.0, iou)
-    return found.take(np.asarray(kept, np.intp).reshape(-1))
+    apart = np.float32(np.abs(found.boxes).max() * 4 + 16)
+    boxes = found.boxes + (found.labels.astype(np.float32) * apart)[:, None] * _ALONG_X
+    pairs = sharing_columns(boxes)
+    if len(pairs[0]) > _MAX_PAIRS:
+        return found.take(_by_rows(boxes, found.scores, iou))
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    common = common_area(boxes, pairs)
+    over = common > iou * (area[pairs[0]] + area[pairs[1]] - common)
+    # The boxes are in order of score: the smaller index is the better one.
+    better, worse = np.minimum(*pairs)[over], np.maximum(*pairs)[over]
+    return found.take(np.flatnonzero(_kept(len(found), better, worse)))
+
+
+def _kept(count: int, better: Labels, worse: Labels) -> NDArray[np.bool_]:
+    """Which of `count` boxes no kept better one suppresses: settled from the best down, many at a time."""
+    kept = np.zeros(count, np.bool_)
+    open_ = np.ones(count, np.bool_)
+    while len(worse):
+        free = open_.copy()
+        free[worse] = False  # something better is not settled yet
+        kept |= free
+        open_ &= ~free
+        open_[worse[free[better]]] = False
+        left = open_[better] & open_[worse]
+        better, worse = better[left], worse[left]
+    return kept | open_
+
+
+def _by_rows(boxes: Floats, scores: Floats, iou: float) -> Labels:
+    """The same for crowded candidates, of which few remain."""
+    corners: Any = boxes.copy()  # the binding takes arrays where its stub says sequences
+    corners[:, 2:] -= corners[:, :2]
+    ordered: Any = scores
+    return np.sort(np.asarray(cv2.dnn.NMSBoxes(corners, ordered, 0.0, iou), np.intp).reshape(-1))
 
 
 class LtrbGrid:

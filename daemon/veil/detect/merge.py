@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veil.detect.decode import Found
+from veil.detect.pairs import Floats, Indices, Pairs, sharing_columns
 from veil.detect.schedule import Tile
 
 Bools = NDArray[np.bool_]
-Floats = NDArray[np.float32]
-Indices = NDArray[np.intp]
-Pairs = tuple[Indices, Indices]
 
 EDGE = 4.0
 """Pixels from a tile's inner edge within which a box counts as cut off by it."""
@@ -51,7 +49,7 @@ def merge(seen: Sequence[Seen], width: int, height: int) -> Found:
     labels = np.concatenate([each.found.labels for each in filled])
     look = np.repeat(np.arange(len(filled)), [len(each.found) for each in filled])
     cut = np.concatenate([_cut(each, width, height) for each in filled])
-    pairs = _overlapping(boxes)
+    pairs = sharing_columns(boxes)
     if len(pairs[0]) > MAX_PAIRS:
         return Found(boxes, scores, labels)
     pairs = _where(pairs, (labels[pairs[0]] == labels[pairs[1]]) & (look[pairs[0]] != look[pairs[1]]))
@@ -73,17 +71,6 @@ def _cut(seen: Seen, width: int, height: int) -> Bools:
         | ((boxes[:, 3] > tile.y1 - EDGE) & (tile.y1 < height))
     )
     return cut
-
-
-def _overlapping(boxes: Floats) -> Pairs:
-    """Each pair of boxes that share a column of pixels, once: all others have nothing in common."""
-    order = np.argsort(boxes[:, 0], kind="stable")
-    starts = boxes[order, 0]
-    behind = np.searchsorted(starts, boxes[order, 2], side="left") - np.arange(1, len(order) + 1)
-    counts = np.maximum(behind, 0)
-    first = np.repeat(np.arange(len(order)), counts)
-    second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return order[first], order[second]
 
 
 def _where(pairs: Pairs, chosen: Bools) -> Pairs:
