@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-MOST_AHEAD_NS: Final = 300_000_000
 MOST_BEHIND_NS: Final = 2_000_000_000
 _LEAST_STEP_NS: Final = 1_000_000
 
@@ -22,7 +21,8 @@ class Timeline:
 
     def place(self, media_ns: int, now_ns: int) -> int:
         """When a picture of `media_ns` is shown that arrived at `now_ns`."""
-        if self._offset is None or not -MOST_BEHIND_NS <= media_ns + self._offset - now_ns <= MOST_AHEAD_NS:
+        # Never ahead of the clock: a sink would hold the picture back until its time has come.
+        if self._offset is None or not -MOST_BEHIND_NS <= media_ns + self._offset - now_ns <= 0:
             self._offset = now_ns - media_ns
         return self._rise(media_ns + self._offset)
 
