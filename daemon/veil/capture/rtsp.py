@@ -59,6 +59,8 @@ class RtspSource(LiveSource):
 
     def session(self) -> Iterator[RawFrame]:
         self._wait_for_last_reader()
+        if self.closed.is_set():
+            return
         with PacketReader(self._open, self._failure) as reader:
             self._left_behind = reader
             stream = self._opened(reader)
