@@ -95,7 +95,6 @@ class BundleDetector:
         self._thresholds = MappingProxyType(dict(thresholds))
         self._config = config
         self._classes = bundle.manifest.classes
-        self._lowest = np.array([thresholds[kind].low for kind in self._classes], np.float32)
         self._least_side = np.array([thresholds[kind].min_size for kind in self._classes], np.float32)
         width, height = runtime.fixed_size or (config.input_width, config.input_height)
         multiple = bundle.manifest.input.multiple
@@ -251,9 +250,7 @@ class BundleDetector:
 
     def _reported(self, found: Found) -> tuple[Detection, ...]:
         sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=np.float32(math.inf))
-        kept = np.flatnonzero(
-            (sides >= self._least_side[found.labels]) & (found.scores >= self._lowest[found.labels])
-        )
+        kept = np.flatnonzero(sides >= self._least_side[found.labels])
         kept = kept[np.argsort(-found.scores[kept], kind="stable")]
         return tuple(
             Detection(self._classes[label], Box(*corners), score)
