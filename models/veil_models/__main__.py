@@ -38,7 +38,7 @@ def _train(a: argparse.Namespace) -> None:
     from veil_models.train import Plan, train
 
     pictures, pack = Work(a.data, a.work).training()
-    plan = Plan(spec=a.spec, steps=a.steps, threads=a.threads, workers=a.workers)
+    plan = Plan(specs=tuple(a.spec), steps=a.steps, threads=a.threads, workers=a.workers)
     train(
         pictures,
         pack,
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--parts", type=int, default=1)
     with_data(command("fuse", _fuse, "answers to soft labels"))
     sub = with_data(command("train", _train, "train, or go on"))
-    sub.add_argument("--spec", default="veil-s")
+    sub.add_argument("--spec", nargs="+", default=["veil-s", "veil-n"], help="the first one's steps count")
     sub.add_argument("--steps", type=int, default=60_000)
     sub.add_argument("--threads", type=int, default=2)
     sub.add_argument("--workers", type=int, default=1)

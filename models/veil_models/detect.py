@@ -110,3 +110,38 @@ def letterbox(rgb: Pixels, longest: int) -> tuple[Pixels, float]:
     size = (max(1, round(w * scale)), max(1, round(h * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(rgb, size, interpolation=how), np.uint8), scale
+
+
+class TfliteDetector:
+    """Our TFLite file: `image` uint8 [1, H, W, 3] RGB of one fixed size."""
+
+    def __init__(self, name: str, model: bytes | Path, threads: int = 1) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.name = name
+        content = model if isinstance(model, bytes) else model.read_bytes()
+        self._interpreter: Any = Interpreter(model_content=content, num_threads=threads)
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]
+        self._outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
+
+    def raw(self, rgb: Pixels) -> dict[str, Array]:
+        """Real output tensors, channels first, without the batch axis; the picture is padded to the file's
+        size."""
+        _, height, width, _ = (int(v) for v in self._input["shape"])
+        if rgb.shape[0] > height or rgb.shape[1] > width:
+            raise ValueError(f"{rgb.shape[1]}x{rgb.shape[0]} does not fit {width}x{height}")
+        padded = np.zeros((1, height, width, 3), np.uint8)
+        padded[0, : rgb.shape[0], : rgb.shape[1]] = rgb
+        self._interpreter.set_tensor(self._input["index"], padded)
+        self._interpreter.invoke()
+        tensors = {}
+        for name in outputs():
+            detail = self._outputs[name]
+            scale, zero = detail["quantization"]
+            stored = self._interpreter.get_tensor(detail["index"])[0].astype(np.float32)
+            tensors[name] = ((stored - zero) * np.float32(scale)).transpose(2, 0, 1)
+        return tensors
+
+    def find(self, rgb: Pixels, floor: float) -> Found:
+        return decode(self.raw(rgb), floor)

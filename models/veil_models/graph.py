@@ -57,7 +57,7 @@ class Spec:
 
 
 VEIL_S = Spec("veil-s", 32, (48, 64, 96), (2, 3, 4), (1, 2, 2, 3), (48, 64, 64))
-VEIL_N = Spec("veil-n", 16, (24, 32, 48), (1, 2, 3), (1, 2, 3), (24, 32, 32))
+VEIL_N = Spec("veil-n", 16, (32, 48, 64), (2, 2, 3), (1, 2, 3), (32, 48, 48))
 SPECS = {s.name: s for s in (VEIL_S, VEIL_N)}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from veil_models.dataset import Dataset
@@ -28,9 +29,13 @@ from veil_models.sampler import Recipe, Sampler
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A training run. `steps` is the length of the cosine; it may be changed when resuming."""
+    """A training run. `steps` is the length of the cosine; it may be changed when resuming.
 
-    spec: str = "veil-s"
+    The first of `specs` leads: its steps are counted. The others learn from the same batches, which costs
+    less than a second stream of pictures.
+    """
+
+    specs: tuple[str, ...] = ("veil-s",)
     steps: int = 25_000
     rate: float = 2e-3
     decay: float = 0.02
@@ -40,6 +45,10 @@ class Plan:
     workers: int = 1
     threads: int = 2
     checkpoint_every_s: float = 240.0
+
+
+REPORT = 50
+"""Steps between two lines of the log."""
 
 
 class Stream(IterableDataset[dict[str, Any]]):
@@ -69,80 +78,109 @@ def parameter_groups(net: Net, decay: float) -> list[dict[str, Any]]:
     return [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
 
 
+@dataclass(slots=True)
+class Student:
+    """One net in training, its average, its optimizer and how many steps it has made."""
+
+    spec: str
+    net: Net
+    average: Net
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+    def learn(
+        self, image: Tensor, batch: Batch, centre: Tensor, rate: float, plan: Plan
+    ) -> tuple[float, float]:
+        """One step on a batch; returns the classification and the box loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (self.step + 1) / plan.warmup)
+        with torch.autocast(image.device.type, torch.bfloat16):
+            out = self.net(image)
+        classification, box = loss(out, batch, centre)
+        self.optimizer.zero_grad(set_to_none=True)
+        (classification + plan.box_gain * box).backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 10.0)
+        self.optimizer.step()
+        self.step += 1
+        blend(self.average, self.net, min(plan.average, (1 + self.step) / (20 + self.step)))
+        return classification.item(), box.item()
+
+
+def enrol(spec: str, checkpoint: Path, plan: Plan, device: torch.device) -> Student:
+    """A new student, or one that goes on from its checkpoint."""
+    net = Net(build(SPECS[spec])).to(device, memory_format=torch.channels_last)
+    average = Net(net.nodes).to(device)
+    average.load_state_dict(net.state_dict())
+    optimizer = torch.optim.AdamW(parameter_groups(net, plan.decay), lr=plan.rate, betas=(0.9, 0.99))
+    student = Student(spec, net, average, optimizer)
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        for part, name in ((net, "net"), (average, "average")):  # a small checkpoint is in half precision
+            weights = {k: v.float() if v.is_floating_point() else v for k, v in state[name].items()}
+            part.load_state_dict(weights)
+        if "optimizer" in state:
+            optimizer.load_state_dict(state["optimizer"])
+        student.step = int(state["step"])
+    net.train()
+    return student
+
+
 def train(pictures: Dataset, pack: Pack, folder: Path, plan: Plan, recipe: Recipe) -> None:
-    """Train, or go on from `folder`/last.pt; SIGTERM saves first, SIGSTOP and SIGKILL are
-    fine at any moment."""
+    """Train every net of the plan on one stream of batches, or go on from `folder`/NAME.pt.
+
+    SIGTERM saves first, SIGSTOP and SIGKILL are fine at any moment.
+    """
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(plan.threads)
     torch.set_flush_denormal(True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "train.pid").write_text(str(os.getpgid(0)))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net = Net(build(SPECS[plan.spec])).to(device, memory_format=torch.channels_last)
-    average = Net(net.nodes).to(device)
-    average.load_state_dict(net.state_dict())
-    optimizer = torch.optim.AdamW(parameter_groups(net, plan.decay), lr=plan.rate, betas=(0.9, 0.99))
-    step = 0
-    last = folder / "last.pt"
-    if last.exists():
-        state = torch.load(last, map_location=device, weights_only=True)
-        for part, name in ((net, "net"), (average, "average")):  # a small checkpoint is in half precision
-            part.load_state_dict(
-                {k: v.float() if v.is_floating_point() else v for k, v in state[name].items()}
-            )
-        if "optimizer" in state:
-            optimizer.load_state_dict(state["optimizer"])
-        step = int(state["step"])
-    print(
-        json.dumps({"resumed_at": step, "pictures": len(pictures), **asdict(plan), **asdict(recipe)}),
-        flush=True,
+    students = [enrol(spec, folder / f"{spec}.pt", plan, device) for spec in plan.specs]
+    step = students[0].step
+    say(
+        {
+            "at": {s.spec: s.step for s in students},
+            "pictures": len(pictures),
+            **asdict(plan),
+            **asdict(recipe),
+        }
     )
     stream = Stream(pictures, pack, recipe, step // max(1, plan.workers) + 1)
-    loader = DataLoader(
-        stream, batch_size=None, num_workers=plan.workers, prefetch_factor=6 if plan.workers else None
-    )
+    ahead = 6 if plan.workers else None
+    loader = DataLoader(stream, batch_size=None, num_workers=plan.workers, prefetch_factor=ahead)
     centre = centres(recipe.size).to(device)
-    net.train()
-    saved = reported = time.monotonic()
-    sums = np.zeros(3)
     pace = Pace(plan.threads)
     asked_to_stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
+    saved = reported = time.monotonic()
+    sums = np.zeros((len(students), 2))
     for arrays in loader:
         if step >= plan.steps or asked_to_stop.is_set():
             break
         pace.step()
         batch = Batch(**{k: torch.as_tensor(v).to(device, non_blocking=True) for k, v in arrays.items()})
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, plan)
         image = batch.image.to(memory_format=torch.channels_last).float().div_(255)
-        with torch.autocast(device.type, torch.bfloat16):
-            out = net(image)
-        classification, box = loss(out, batch, centre)
-        total = classification + plan.box_gain * box
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
-        optimizer.step()
+        rate = rate_at(step, plan)
+        sums += [s.learn(image, batch, centre, rate, plan) for s in students]
         step += 1
-        blend(average, net, min(plan.average, (1 + step) / (20 + step)))
-        sums += [classification.item(), box.item(), 1]
         now = time.monotonic()
-        if step % 50 == 0:
-            line = {
-                "step": step,
-                "cls": round(sums[0] / sums[2], 4),
-                "box": round(sums[1] / sums[2], 4),
-                "crops_s": round(50 * recipe.batch / (now - reported), 1),
-                "rate": round(rate_at(step, plan), 6),
-                "pace": {n: round(v, 2) for n, v in pace.spent.items()},
-            }
-            print(json.dumps(line), flush=True)
-            reported, sums = now, np.zeros(3)
+        if step % REPORT == 0:
+            crops = REPORT * recipe.batch / (now - reported)
+            losses = {s.spec: np.round(v / REPORT, 3).tolist() for s, v in zip(students, sums, strict=True)}
+            spent = {n: round(v, 2) for n, v in pace.spent.items()}
+            say({"step": step, **losses, "crops_s": round(crops, 1), "rate": round(rate, 6), "pace": spent})
+            reported = now
+            sums[:] = 0
         if now - saved > plan.checkpoint_every_s:
-            save(last, net, average, optimizer, step, plan.spec)
+            save(folder, students)
             saved = now
-    save(last, net, average, optimizer, step, plan.spec)
+    save(folder, students)
+
+
+def say(line: dict[str, Any]) -> None:
+    """One line of JSON."""
+    print(json.dumps(line), flush=True)
 
 
 @torch.no_grad()
@@ -155,17 +193,18 @@ def blend(average: Net, net: Net, keep: float) -> None:
             mine.copy_(theirs)
 
 
-def save(path: Path, net: Net, average: Net, optimizer: torch.optim.Optimizer, step: int, spec: str) -> None:
-    """Write a whole checkpoint; a crash leaves the one before."""
-    partial = path.with_suffix(".part")
-    torch.save(
-        {
-            "net": net.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-            "spec": spec,
-        },
-        partial,
-    )
-    partial.replace(path)
+def save(folder: Path, students: list[Student]) -> None:
+    """Write whole checkpoints; a crash leaves the ones before."""
+    for student in students:
+        partial = folder / f"{student.spec}.part"
+        torch.save(
+            {
+                "net": student.net.state_dict(),
+                "average": student.average.state_dict(),
+                "optimizer": student.optimizer.state_dict(),
+                "step": student.step,
+                "spec": student.spec,
+            },
+            partial,
+        )
+        partial.replace(folder / f"{student.spec}.pt")

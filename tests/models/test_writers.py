@@ -1,0 +1,101 @@
+"""ONNX INT8, TFLite INT8 and float are one net."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from veil_models.detect import OnnxDetector, TfliteDetector
+from veil_models.graph import VEIL_N, VEIL_S, Node, Op, build, channels, outputs
+from veil_models.onnx_writer import write_float, write_int8
+from veil_models.quantize import calibrate
+from veil_models.quantized import Folded, affine, grids
+from veil_models.tflite_writer import write_tflite
+
+Made = tuple[list[Node], dict[str, Folded], dict[str, tuple[float, float]]]
+
+
+def picture(seed: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module", params=[VEIL_S, VEIL_N], ids=lambda s: s.name)
+def made(request: pytest.FixtureRequest) -> Made:
+    """Random weights of sensible size, ranges from random pictures."""
+    nodes = build(request.param)
+    known = channels(nodes)
+    rng = np.random.default_rng(0)
+    weights = {}
+    for node in nodes:
+        if node.op is Op.CONV:
+            shape = (node.channels, known[node.inputs[0]], node.kernel, node.kernel)
+            spread = np.sqrt(2 / np.prod(shape[1:]))
+            bias = rng.standard_normal(node.channels).astype(np.float32) * 0.1
+            weights[node.name] = Folded((rng.standard_normal(shape) * spread).astype(np.float32), bias)
+    ranges = calibrate(nodes, weights, [picture(i, 96, 128) for i in range(3)])
+    ranges = {k: (-20.0, 20.0) if k.startswith("cls_") else v for k, v in ranges.items()}
+    return nodes, weights, ranges
+
+
+def test_tflite_and_onnx_give_the_same_integers(made: Made) -> None:
+    nodes, weights, ranges = made
+    grid = grids(nodes, ranges)
+    onnx = OnnxDetector("onnx", write_int8(nodes, weights, grid).SerializeToString())
+    tflite = TfliteDetector("tflite", write_tflite(nodes, weights, grid, (128, 96)))
+    seen = picture(7, 96, 128)
+    a, b = onnx.raw(seen), tflite.raw(seen)
+    for name in outputs():
+        steps = np.abs(a[name] - b[name]) / grid[name].scale
+        assert steps.max() <= 4
+        assert (steps > 0.5).mean() < 0.02
+
+
+def test_integers_stay_near_the_float_net(made: Made) -> None:
+    nodes, weights, ranges = made
+    real = OnnxDetector("float", write_float(nodes, weights).SerializeToString())
+    whole = OnnxDetector("int8", write_int8(nodes, weights, grids(nodes, ranges)).SerializeToString())
+    seen = picture(8, 96, 128)
+    a, b = real.raw(seen), whole.raw(seen)
+    for name in outputs():
+        assert np.abs(a[name] - b[name]).mean() < 0.12 * a[name].std() + 0.02
+
+
+def test_any_multiple_of_32_is_a_valid_size(made: Made) -> None:
+    nodes, weights, ranges = made
+    detector = OnnxDetector("int8", write_int8(nodes, weights, grids(nodes, ranges)).SerializeToString())
+    for height, width in ((32, 32), (96, 160), (544, 960)):
+        raw = detector.raw(picture(1, height, width))
+        assert raw["cls_8"].shape == (3, height // 8, width // 8)
+        assert raw["box_32"].shape == (4, height // 32, width // 32)
+        assert min(float(raw[f"box_{s}"].min()) for s in (8, 16, 32)) >= 0
+
+
+def test_files_stay_small(made: Made) -> None:
+    nodes, weights, ranges = made
+    grid = grids(nodes, ranges)
+    assert len(write_int8(nodes, weights, grid).SerializeToString()) <= 1_500_000
+    assert len(write_tflite(nodes, weights, grid, (640, 384))) <= 1_500_000
+
+
+def test_zero_is_on_every_grid() -> None:
+    for low, high in ((-3.0, 5.0), (0.0, 6.0), (1.0, 2.0), (-7.0, -1.0)):
+        g = affine(low, high)
+        assert 0 <= g.zero_point <= 255
+        assert g.scale > 0
+    assert replace(affine(0.0, 255.0)).zero_point == 0
+
+
+def test_torch_net_and_onnx_float_agree() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: models/requirements-train.txt")
+    from veil_models.net import Net, fold
+
+    torch.manual_seed(0)
+    net = Net(build(VEIL_N)).eval()
+    seen = picture(3, 64, 96)
+    with torch.no_grad():
+        out = net(torch.from_numpy(seen.transpose(2, 0, 1)[None].copy()).float() / 255)
+    raw = OnnxDetector("float", write_float(net.nodes, fold(net)).SerializeToString()).raw(seen)
+    for name in outputs():
+        np.testing.assert_allclose(raw[name], out[name][0].numpy(), atol=2e-4)
