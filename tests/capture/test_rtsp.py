@@ -181,13 +181,15 @@ def test_a_missing_stream_is_a_clear_error() -> None:
 
 
 def test_size_change_in_mid_stream_starts_an_epoch() -> None:
-    with serve(SMALL, Clip(480, 360, frames=60, keyframe_interval=10)) as server:
-        with Running(server.address) as running:
-            running.until_frames(5)
-            server.switch(1)
-            running.until(lambda: (480, 360) in running.watcher.sizes)
-            count = len(running.frames)
-            running.until_frames(count + 5)
+    with (
+        serve(SMALL, Clip(480, 360, frames=60, keyframe_interval=10)) as server,
+        Running(server.address) as running,
+    ):
+        running.until_frames(5)
+        server.switch(1)
+        running.until(lambda: (480, 360) in running.watcher.sizes)
+        count = len(running.frames)
+        running.until_frames(count + 5)
     assert rising(running.frames)
     assert running.watcher.errors == []
     assert {(f.info.width, f.info.epoch) for f in running.frames} == {(320, 0), (480, 1)}
@@ -208,14 +210,16 @@ def test_too_large_pictures_are_refused(codec: str, width: int, height: int) -> 
 
 def test_too_large_pictures_in_mid_stream_are_refused() -> None:
     config = QUICK.model_copy(update={"max_width": 400, "max_height": 300})
-    with serve(SMALL, Clip(640, 480, frames=30, keyframe_interval=5)) as server:
-        with Running(server.address, config) as running:
-            running.until_frames(5)
-            server.switch(1)
-            assert isinstance(running.first_error(), FrameTooLargeError)
-            server.switch(0)
-            count = len(running.frames)
-            running.until_frames(count + 5)
+    with (
+        serve(SMALL, Clip(640, 480, frames=30, keyframe_interval=5)) as server,
+        Running(server.address, config) as running,
+    ):
+        running.until_frames(5)
+        server.switch(1)
+        assert isinstance(running.first_error(), FrameTooLargeError)
+        server.switch(0)
+        count = len(running.frames)
+        running.until_frames(count + 5)
     assert set(running.pools.made) == {(320, 240)}
     assert rising(running.frames)
 
@@ -300,11 +304,13 @@ def test_credentials_work_from_everywhere(tmp_path: Path, auth: str, where: str)
 @pytest.mark.parametrize("auth", ["basic", "digest"])
 def test_wrong_password_is_said_without_any_credential(auth: str, spoken: Callable[[], str]) -> None:
     config = CaptureConfig(**{**QUICK.model_dump(), "user": "operator7", "password": SECRET})
-    with serve(SMALL, user="operator7", password="another", auth=auth) as server:
-        with Running(server.address, config) as running:
-            error = running.first_error()
-            assert isinstance(error, AccessRefusedError)
-            text = traces_of(error) + repr(running.source) + repr(config) + spoken()
+    with (
+        serve(SMALL, user="operator7", password="another", auth=auth) as server,
+        Running(server.address, config) as running,
+    ):
+        error = running.first_error()
+        assert isinstance(error, AccessRefusedError)
+        text = traces_of(error) + repr(running.source) + repr(config) + spoken()
     for secret in (SECRET, "s3cr3t", "operator7"):
         assert secret not in text.replace(repr(config), "")
     assert "s3cr3t" not in text
