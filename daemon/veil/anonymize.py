@@ -38,6 +38,8 @@ from veil.timeline import FileTimeline
 from veil.track.tracker import Tracker
 
 _PATIENCE_S = 120.0
+# Of variable rate: denser bursts leave with a shorter look-back.
+_DENSEST_FRAME_RATE = 60.0
 
 Progress = Callable[[int], None]
 
@@ -149,7 +151,7 @@ class Anonymizer:
 
     def _video(self, job: Job, progress: Progress, tally: Tally) -> Result:
         config, clock, stats = self._config, self._clock, CameraStats()
-        pools = Pools(config.mask.lookback_s)
+        pools = Pools(config.mask.lookback_s, least_frame_rate=_DENSEST_FRAME_RATE)
         observer = Observer(stats, self._log)
         guard = DetectorGuard(
             self._detector,
@@ -162,7 +164,7 @@ class Anonymizer:
             emitter = Emitter(
                 emitter_makers(config, lambda: observer.frame_rate, clock),
                 lookback_ns=lookback_ns(config),
-                capacity=lambda: pools.waiting(observer.frame_rate),
+                capacity=lambda: pools.room,
                 timeline=FileTimeline(),
                 slates=None,
                 packet_sinks=[_Counting(video, progress)],

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+import cv2
+
 from veil import __version__
 from veil.analyse import Analyser
 from veil.assemble import emitter_makers, lookback_ns, slate_lines, slates
@@ -49,6 +51,8 @@ def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | Non
     Args:
         detector: in place of the configured bundle (tests).
     """
+    # Each camera has its share of the cores; OpenCV's own threads would take the others'.
+    cv2.setNumThreads(1)
     clock, stats, supervisor = SystemClock(), CameraStats(), Supervisor()
     places = CameraPlaces.of(config, camera.name)
     places.state.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +118,7 @@ def _live_pipeline(
     emitter = Emitter(
         emitter_makers(camera, lambda: observer.frame_rate, clock),
         lookback_ns=lookback_ns(camera),
-        capacity=lambda: pools.waiting(observer.frame_rate),
+        capacity=lambda: pools.room,
         timeline=LiveTimeline(clock.monotonic_ns()),
         slates=SlatePlan(config.rtsp.slate_after_s, slate_lines(camera.name), _SLATE_SIZE),
         packet_sinks=packet_sinks,

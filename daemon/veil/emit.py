@@ -103,7 +103,8 @@ class Emitter:
 
     Args:
         lookback_ns: how long a frame waits for later frames, in media time.
-        capacity: frames that may wait; the oldest leaves early when there are more.
+        capacity: frames that may wait. Of a live camera that sends more than it said, frames are dropped
+            (their tracks count); of a file, where each frame has to come out, the oldest leaves early.
         slates: None for files.
     """
 
@@ -151,26 +152,47 @@ class Emitter:
 
     def accept(self, item: Analysed) -> None:
         """Takes over the raw lease; lets go of every frame whose look-back is over."""
-        if item.raw.info.epoch != self._epoch:
+        try:
+            self._take_in(item)
+        except BaseException:
+            item.raw.release()
+            raise
+        while self._waiting and item.time_ns - self._waiting[0].time_ns >= self._lookback_ns:
+            self._emit(self._waiting.popleft())
+        if len(self._waiting) <= self._capacity():
+            return
+        if self._slates is None:
+            self._emit(self._waiting.popleft())
+        else:
+            self._waiting.pop().raw.release()
+            self._stats.dropped("lookback_full")
+
+    def _take_in(self, item: Analysed) -> None:
+        info = item.raw.info
+        if info.epoch != self._epoch:
             self._emit_all()
             self._lookback = self._makers.lookback()
-            self._epoch = item.raw.info.epoch
+            self._epoch = info.epoch
+        self._lookback.push(info.sequence, item.time_ns, item.tracks)
         self._waiting.append(item)
-        self._lookback.push(item.raw.info.sequence, item.time_ns, item.tracks)
-        while self._waiting and (
-            len(self._waiting) > self._capacity()
-            or item.time_ns - self._waiting[0].time_ns >= self._lookback_ns
-        ):
-            self._emit(self._waiting.popleft())
 
-    def tick(self) -> None:
-        """For live cameras, several times a second: frames that wait too long leave, slates are sent."""
+    def expect_nothing(self) -> None:
+        """For live cameras, while no frame is on its way here: those whose look-back is over leave.
+
+        Not called while a frame is looked at, however long that takes: it may be the one that covers them.
+        """
         if self._slates is None:
             return
         now_ns = self._clock.monotonic_ns()
         patience_ns = self._lookback_ns + int(self._slates.after_s * NANOSECONDS / 2)
         while self._waiting and now_ns - self._waiting[0].raw.info.captured_ns > patience_ns:
             self._emit(self._waiting.popleft())
+
+    def tick(self) -> None:
+        """For live cameras, several times a second: slates are sent, episodes end."""
+        if self._slates is None:
+            return
+        now_ns = self._clock.monotonic_ns()
         interval_ns = _SLATE_INTERVAL_NS if self._slating else int(self._slates.after_s * NANOSECONDS)
         if now_ns - self._last_out_ns >= interval_ns:
             self._emit_slate(self._slates, now_ns)

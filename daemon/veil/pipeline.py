@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,24 +30,33 @@ class Pools(PoolProvider):
 
     Args:
         lookback_s: decides, with the frame rate, how many frames wait at a time.
+        least_frame_rate: sources often say less than they send, and some say nothing.
         max_frame_rate: bound for what a source may claim.
     """
 
-    def __init__(self, lookback_s: float, max_frame_rate: float = 60.0) -> None:
+    def __init__(
+        self, lookback_s: float, *, least_frame_rate: float = 30.0, max_frame_rate: float = 60.0
+    ) -> None:
         self._lookback_s = lookback_s
-        self._max_frame_rate = max_frame_rate
+        self._rates = least_frame_rate, max_frame_rate
         self._pool: SlotPool | None = None
         self._size = (0, 0)
 
-    def waiting(self, frame_rate: float) -> int:
-        """How many frames the look-back holds."""
-        return min(_MOST_SLOTS, int(self._lookback_s * min(frame_rate, self._max_frame_rate)) + 2)
+    @property
+    def room(self) -> int:
+        """How many frames may wait for their look-back in the present pool."""
+        return self._pool.count - _SLOTS_BESIDE_LOOKBACK if self._pool is not None else 1
 
     def pool(self, width: int, height: int, frame_rate: float) -> SlotPool:
-        if self._pool is None or self._size != (width, height):
-            self._pool = SlotPool(width, height, self.waiting(frame_rate) + _SLOTS_BESIDE_LOOKBACK)
+        needed = self._waiting(frame_rate) + _SLOTS_BESIDE_LOOKBACK
+        if self._pool is None or self._size != (width, height) or self._pool.count < needed:
+            self._pool = SlotPool(width, height, needed)
             self._size = (width, height)
         return self._pool
+
+    def _waiting(self, frame_rate: float) -> int:
+        least, most = self._rates
+        return min(_MOST_SLOTS, int(self._lookback_s * min(max(frame_rate, least), most)) + 2)
 
 
 class Observer:
@@ -133,7 +143,9 @@ class Pipeline:
         self._error_lock = threading.Lock()
         self._health = PictureHealth()
         self._picture = PictureState.OK
-        self._last_beat_ns = parts.clock.monotonic_ns()
+        self._epoch = -1
+        self._last_beat_ns = self._last_analysis_ns = parts.clock.monotonic_ns()
+        self._captured = self._accepted = -1
 
     def run(self) -> None:
         """Until the source ends or `stop` is called. Raises the first error of any stage."""
@@ -149,6 +161,7 @@ class Pipeline:
             thread.start()
         self._watch(threads)
         self._parts.source.close()
+        self._parts.way.close()
         for raw in self._parts.way.drain():
             raw.release()
         if self._error is not None:
@@ -164,21 +177,30 @@ class Pipeline:
         return silent_ns < self._parts.patience_s * NANOSECONDS
 
     def _watch(self, threads: list[threading.Thread]) -> None:
-        closing = False
-        output = threads[-1]
+        """Until all stages have ended, or one has to be left behind because it hangs in native code."""
+        parts, output = self._parts, threads[-1]
+        closing_s: float | None = None
         while any(thread.is_alive() for thread in threads):
             output.join(0.1)
-            if (self._stop.is_set() or self._failed.is_set()) and not closing:
-                closing = True
-                self._parts.source.close()
-                self._last_beat_ns = self._parts.clock.monotonic_ns()
-            silent_s = (self._parts.clock.monotonic_ns() - self._last_beat_ns) / NANOSECONDS
-            if silent_s > self._parts.patience_s:
+            if (self._stop.is_set() or self._failed.is_set()) and closing_s is None:
+                closing_s = time.monotonic()
+                parts.source.close()
+                # A source that hangs must not keep what it delivered from leaving.
+                parts.way.close()
+                self._last_beat_ns = parts.clock.monotonic_ns()
+            now_ns = parts.clock.monotonic_ns()
+            silent_s = (now_ns - self._last_beat_ns) / NANOSECONDS
+            if output.is_alive() and silent_s > parts.patience_s:
                 self._fail(PipelineError(f"The output stage has not moved for {silent_s:.0f} s."))
                 return
-            if not output.is_alive() and self._failed.is_set():
+            # An answer of the detector and room behind it are each waited for with a deadline.
+            silent_s = (now_ns - self._last_analysis_ns) / NANOSECONDS
+            if threads[1].is_alive() and silent_s > 3 * parts.patience_s:
+                self._fail(PipelineError(f"The analysis stage has not moved for {silent_s:.0f} s."))
+                return
+            if closing_s is not None and not output.is_alive():
                 for thread in threads:
-                    thread.join(1.0)
+                    thread.join(max(0.0, closing_s + 1.0 - time.monotonic()))
                 return
 
     def _guarded(self, stage: Callable[[], None]) -> None:
@@ -205,6 +227,7 @@ class Pipeline:
                 parts.stats.captured(parts.clock.monotonic_ns())
                 try:
                     self._look_at_picture(raw)
+                    self._captured = raw.info.sequence
                     parts.way.put(raw)
                 except BaseException:
                     raw.release()
@@ -213,6 +236,8 @@ class Pipeline:
             parts.way.close()
 
     def _look_at_picture(self, raw: RawFrame) -> None:
+        if raw.info.epoch != self._epoch:
+            self._epoch, self._health = raw.info.epoch, PictureHealth()
         state = self._health.update(raw.planes.y, raw.info.captured_ns)
         if state is not self._picture:
             self._picture = state
@@ -223,6 +248,7 @@ class Pipeline:
         parts = self._parts
         try:
             while True:
+                self._last_analysis_ns = parts.clock.monotonic_ns()
                 try:
                     raw = parts.way.get(0.5)
                 except ChannelClosedError:
@@ -247,11 +273,16 @@ class Pipeline:
                     break
                 if item is not None:
                     parts.emitter.accept(item)
+                    self._accepted = item.raw.info.sequence
+                elif self._accepted == self._captured:
+                    parts.emitter.expect_nothing()
                 parts.emitter.tick()
                 self._last_beat_ns = parts.clock.monotonic_ns()
             if not self._failed.is_set():
                 parts.emitter.finish()
         finally:
+            # Closed first, or a frame could slip in behind the drain.
+            self._between.close()
             for item in self._between.drain():
                 item.raw.release()
             parts.emitter.abandon()

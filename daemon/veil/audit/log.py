@@ -25,8 +25,12 @@ class EventSink(Protocol):
 
 
 def note_fault(log: EventSink, text: str) -> None:
-    """An error that a stage answered by hiding or dropping; the text is cut to 300 characters."""
-    log.append(Event(Kind.FAULT, {"text": text[:300]}))
+    """An error that a stage answered by hiding or dropping; the text is cut to 300 characters.
+
+    The text may come from a native library: what is no Unicode in it is replaced.
+    """
+    said = text[:300].encode(errors="replace").decode()
+    log.append(Event(Kind.FAULT, {"text": said}))
 
 
 class Unlogged:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol
+from typing import Final, Protocol
 
 from veil.domain.clock import NANOSECONDS, Clock
 from veil.domain.cover import Reason
-from veil.domain.detection import DetectionReport
+from veil.domain.detection import Detection, DetectionReport, ObjectClass
 from veil.errors import DetectorError, DetectorStuckError, LeaseError
 from veil.frames.picture import FrameInfo
 from veil.frames.raw import RawFrame
@@ -22,16 +21,23 @@ class Detects(Protocol):
     def detect(self, raw: RawFrame) -> DetectionReport: ...
 
 
+_NOTE_INTERVAL_NS: Final = NANOSECONDS
+
+
 def objection(report: DetectionReport, info: FrameInfo) -> Reason | None:
     """Why a report must not be believed for the frame `info`; None where it may."""
     if report.sequence != info.sequence:
         return Reason.SEQUENCE_MISMATCH
-    if not report.detectors:
-        return Reason.DETECTOR_INVALID
-    for detection in report.detections:
-        if not detection.box.is_finite or not 0 <= detection.score <= 1 or math.isnan(detection.score):
-            return Reason.DETECTOR_INVALID
-    return None
+    try:
+        sound = bool(report.detectors) and all(map(_is_sound, report.detections))
+    except (AttributeError, TypeError, ValueError):
+        sound = False
+    return None if sound else Reason.DETECTOR_INVALID
+
+
+def _is_sound(detection: Detection) -> bool:
+    # A NaN is in no range.
+    return isinstance(detection.kind, ObjectClass) and detection.box.is_finite and 0 <= detection.score <= 1
 
 
 class DetectorGuard:
@@ -40,7 +46,8 @@ class DetectorGuard:
     Args:
         deadline_s: an answer later than this is not used; the frame is hidden as a whole.
         stuck_after_s: a detector that is silent, or only fails, for this long ends the process.
-        failed: told the text of each exception that the detector raised.
+        failed: told the text of what the detector raised, at most once a second. What it raises itself (no
+            log, no video) comes out of the next `ask`.
     """
 
     def __init__(
@@ -62,6 +69,8 @@ class DetectorGuard:
         self._asked: RawFrame | None = None
         self._answer: DetectionReport | Reason | None = None
         self._trouble_since_ns: int | None = None
+        self._noted_ns: int | None = None
+        self._broken: BaseException | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="detector", daemon=True)
         self._thread.start()
@@ -70,9 +79,11 @@ class DetectorGuard:
         """The report for `raw`, or why there is none. Blocks for `deadline_s` at most.
 
         Raises DetectorStuckError when there has been no answer for `stuck_after_s`, DetectorError when there
-        were only bad ones for as long.
+        were only bad ones for as long, and whatever ended the detector's thread.
         """
         answer = self._ask(raw)
+        if self._broken is not None:
+            raise self._broken
         if isinstance(answer, DetectionReport):
             answer = objection(answer, raw.info) or answer
         now = self._clock.monotonic_ns()
@@ -103,18 +114,31 @@ class DetectorGuard:
 
     def _work(self) -> None:
         while (raw := self._next_question()) is not None:
-            answer: DetectionReport | Reason
             try:
-                answer = self._detector.detect(raw)
-            except LeaseError:
-                answer = Reason.DETECTOR_LATE
-            except Exception as error:  # noqa: BLE001  whatever a runtime raises, the frame is hidden
-                self._failed(f"{type(error).__name__}: {error}")
+                answer = self._look(raw)
+            except BaseException as error:  # noqa: BLE001  ask() raises it on the caller's thread
+                self._broken = error
                 answer = Reason.DETECTOR_FAILED
             with self._changed:
                 self._answer = answer
                 self._asked = None
                 self._changed.notify_all()
+
+    def _look(self, raw: RawFrame) -> DetectionReport | Reason:
+        try:
+            report: object = self._detector.detect(raw)
+        except LeaseError:
+            return Reason.DETECTOR_LATE
+        except Exception as error:  # noqa: BLE001  whatever a runtime raises, the frame is hidden
+            self._note(error)
+            return Reason.DETECTOR_FAILED
+        return report if isinstance(report, DetectionReport) else Reason.DETECTOR_INVALID
+
+    def _note(self, error: Exception) -> None:
+        now = self._clock.monotonic_ns()
+        if self._noted_ns is None or now - self._noted_ns >= _NOTE_INTERVAL_NS:
+            self._noted_ns = now
+            self._failed(f"{type(error).__name__}: {error}")
 
     def _next_question(self) -> RawFrame | None:
         with self._changed:
