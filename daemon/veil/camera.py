@@ -29,6 +29,7 @@ from veil.detect.guard import DetectorGuard
 from veil.domain.clock import Clock, SystemClock
 from veil.emit import Emitter, PacketSink, SlatePlan
 from veil.host.sdnotify import Supervisor
+from veil.host.secrecy import forbid_memory_dumps
 from veil.pipeline import LiveWay, Observer, Parts, Pipeline, Pools
 from veil.places import CameraPlaces
 from veil.sinks.housekeeping import Retention, repair_recordings
@@ -53,6 +54,7 @@ def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | Non
     """
     # Each camera has its share of the cores; OpenCV's own threads would take the others'.
     cv2.setNumThreads(1)
+    forbid_memory_dumps()
     clock, stats, supervisor = SystemClock(), CameraStats(), Supervisor()
     places = CameraPlaces.of(config, camera.name)
     places.state.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import cv2
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -114,6 +115,7 @@ def anonymize(
     from veil.detect.detector import load_detector
     from veil.domain.clock import SystemClock
 
+    cv2.setNumThreads(1)
     jobs = plan(source, output, overwrite=force)
     settings = _config(config).camera_for("file", str(source))
     if bundle is not None:

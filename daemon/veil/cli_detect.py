@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from veil.config import DetectorConfig, ThresholdConfig
 from veil.detect.bundle import find_bundle, load_bundle
 from veil.detect.detector import BundleDetector, open_detector
-from veil.detect.still import SUFFIXES, Still, read_still
 from veil.domain.detection import Detection, ObjectClass
 from veil.errors import CaptureError, UsageError
+from veil.frames.still import SUFFIXES, Still, read_still
 
 LOWEST_SCORE = 0.01
 """Without a least score everything is listed, so that a precision-recall curve can be drawn."""

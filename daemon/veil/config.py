@@ -34,7 +34,9 @@ _PASSWORD_IN_QUERY = re.compile(r"(?i)((?:pass(?:word|wd)?|pwd)=)[^&?#]*")
 class Section(BaseModel):
     """Frozen; unknown keys are refused with the nearest known name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 class BoxConfig(Section):

@@ -17,10 +17,10 @@ from veil.detect import decode
 from veil.detect.decode import MAX_CANDIDATES, CenterFace, Found, LtrbGrid, suppress
 from veil.detect.detector import load_detector
 from veil.detect.runtime import Outputs
-from veil.detect.still import i420
 from veil.domain.geometry import Box
 from veil.errors import DetectorError
 from veil.frames.picture import ColorInfo
+from veil.frames.still import i420
 
 FACE = Box(178, 60, 272, 180)  # of the astronaut, by eye
 

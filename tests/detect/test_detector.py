@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from detect.bundles import MANIFEST, spot_model, write_bundle
 from veil.config import DetectorConfig
 from veil.detect.detector import BundleDetector, Detector, load_detector
-from veil.detect.still import i420
 from veil.domain.detection import ObjectClass
 from veil.errors import DetectorError, LeaseError
 from veil.frames.picture import ColorInfo, FrameInfo
 from veil.frames.pool import SlotPool
 from veil.frames.raw import RawFrame
+from veil.frames.still import i420
 
 GREEN = (0, 255, 0)
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from veil.detect.preprocess import Preprocessor
 from veil.detect.runtime import TensorSpec
-from veil.detect.still import i420
 from veil.detect.view import InputLimit, View, tile_view, whole_view
 from veil.errors import ConfigError
 from veil.frames.picture import ColorInfo, Planes
 from veil.frames.pool import SlotPool
+from veil.frames.still import i420
 
 LIMIT = InputLimit(640, 384, 32, dynamic=True)
 FIXED = InputLimit(640, 384, 32, dynamic=False)

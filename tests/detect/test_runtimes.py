@@ -17,10 +17,10 @@ from veil.detect.bundle import load_bundle
 from veil.detect.decode import LtrbGrid
 from veil.detect.detector import load_detector
 from veil.detect.onnx import OnnxRuntime
-from veil.detect.still import i420
 from veil.detect.tflite import TfliteRuntime
 from veil.errors import BundleError, DetectorError, RuntimeMissingError
 from veil.frames.picture import ColorInfo
+from veil.frames.still import i420
 
 SHAPES = LtrbGrid((8,), (0.1, 0.1)).shapes
 

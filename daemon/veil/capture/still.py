@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from veil.detect.still import SUFFIXES, Still, read_still
 from veil.domain.clock import Clock
 from veil.errors import CaptureError
 from veil.frames.picture import FrameInfo
 from veil.frames.pool import SlotPool
 from veil.frames.raw import RawFrame
+from veil.frames.still import SUFFIXES, Still, read_still
 
 __all__ = ["SUFFIXES", "open_still"]
 

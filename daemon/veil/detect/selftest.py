@@ -11,10 +11,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from veil.detect.detector import BundleDetector
-from veil.detect.still import read_still
 from veil.domain.detection import Detection, ObjectClass
 from veil.domain.geometry import Box
 from veil.errors import BundleError, CaptureError
+from veil.frames.still import read_still
 
 FOLDER = "golden"
 EXPECTED = f"{FOLDER}/expected.json"

@@ -17,6 +17,8 @@ gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gst, GstRtsp, GstRtspServer  # noqa: E402
 
+from veil.rtsp_server.gate import KeyframeGate  # noqa: E402
+
 MOST_QUEUED_NS: Final = 2_000_000_000
 MOST_QUEUED_BYTES: Final = 8 << 20
 MOST_STALLED_NS: Final = 10_000_000_000
@@ -28,38 +30,19 @@ _LAUNCH: Final = (
 
 
 class GstViewer:
-    """One client's pipeline. Counts what it had to drop.
-
-    Attributes:
-        dropped: access units that did not fit, or that came while it waited for a keyframe after that.
-        stalled_since_ns: monotonic; None while it takes what comes.
-    """
+    """One client's pipeline. What it may have is decided by its gate."""
 
     def __init__(self, media: Any, source: Any) -> None:
         self.media = media
+        self.gate = KeyframeGate()
+        self.is_ended = False
         self._source = source
         self._pipeline = source.get_parent().get_parent()
-        self._has_keyframe = False
-        self._started = False
-        self.shown = 0
-        self.dropped = 0
-        self.stalled_since_ns: int | None = None
-        self.is_ended = False
 
     def show(self, data: bytes, at_ns: int, *, keyframe: bool) -> None:
         """Puts the picture into the client's queue; `at_ns` is on the clock of its pipeline."""
-        if not self._has_keyframe and not keyframe:
-            self.dropped += self._started
+        if not self.gate.admits(time.monotonic_ns(), keyframe=keyframe, has_room=self._has_room()):
             return
-        if self._is_full():
-            self._has_keyframe = False
-            self.dropped += 1
-            if self.stalled_since_ns is None:
-                self.stalled_since_ns = time.monotonic_ns()
-            return
-        self._has_keyframe, self._started = True, True
-        self.stalled_since_ns = None
-        self.shown += 1
         buffer = Gst.Buffer.new_wrapped(data)
         buffer.pts = max(0, at_ns - self._pipeline.get_base_time())
         buffer.dts = buffer.pts
@@ -67,10 +50,10 @@ class GstViewer:
             buffer.set_flags(Gst.BufferFlags.DELTA_UNIT)
         self._source.emit("push-buffer", buffer)
 
-    def _is_full(self) -> bool:
+    def _has_room(self) -> bool:
         waiting_ns = self._source.get_property("current-level-time")
         waiting_bytes = self._source.get_property("current-level-bytes")
-        return bool(waiting_ns > MOST_QUEUED_NS or waiting_bytes > MOST_QUEUED_BYTES)
+        return bool(waiting_ns <= MOST_QUEUED_NS and waiting_bytes <= MOST_QUEUED_BYTES)
 
     def disconnect(self) -> None:
         """The stream ends; the connection is closed by the server's next look around."""

@@ -126,7 +126,7 @@ class RtspServer:
                 {
                     "cameras": cameras,
                     "pipelines": len(self._viewers),
-                    "dropped": self._dropped + sum(viewer.dropped for viewer in self._viewers),
+                    "dropped": self._dropped + sum(viewer.gate.dropped for viewer in self._viewers),
                     "disconnected": self._disconnected,
                 }
             ).encode()
@@ -145,7 +145,7 @@ class RtspServer:
             with self._lock:
                 camera.remove(viewer)
                 self._viewers.discard(viewer)
-                self._dropped += viewer.dropped
+                self._dropped += viewer.gate.dropped
 
         self._server.get_mount_points().add_factory(f"/{name}", Factory(is_open, started, stopped))
 
@@ -190,7 +190,7 @@ class RtspServer:
 
 
 def _is_over(viewer: GstViewer, now_ns: int) -> bool:
-    since = viewer.stalled_since_ns
+    since = viewer.gate.stalled_since_ns
     return viewer.is_ended or (since is not None and now_ns - since > MOST_STALLED_NS)
 
 
