@@ -114,7 +114,9 @@ def anonymize(
     from veil.audit.log import EventLog, Unlogged
     from veil.detect.detector import load_detector
     from veil.domain.clock import SystemClock
+    from veil.host.secrecy import forbid_memory_dumps
 
+    forbid_memory_dumps()
     cv2.setNumThreads(1)
     jobs = plan(source, output, overwrite=force)
     settings = _config(config).camera_for("file", str(source))

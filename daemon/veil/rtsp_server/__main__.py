@@ -48,10 +48,8 @@ def main() -> int:
         )
         return EXIT_SINK
 
-    from veil.host.lifeline import die_with_parent
     from veil.host.sdnotify import Supervisor
 
-    die_with_parent()
     supervisor = Supervisor()
     loop = GLib.MainLoop()
 
