@@ -61,6 +61,7 @@ class EventLog:
         self._name = name
         self._clock = clock
         self._lock = threading.Lock()
+        self._closed = False
         self._path = path
         self._reserve = path.with_name(f"{path.name}.reserve")
         try:
@@ -94,6 +95,9 @@ class EventLog:
     def append(self, event: Event) -> int:
         """Durable when it returns. After a LogError the line is not in the log, and the log stays usable."""
         with self._lock:
+            if self._closed:
+                # A thread that was left behind must not write to what has the descriptor's number now.
+                raise LogError(f"The evidence log {self._path} is closed.")
             sequence = self._next
             line = canonical_line(self._name, sequence, self._clock.wall_ns(), event) + b"\n"
             try:
@@ -178,7 +182,10 @@ class EventLog:
         )
 
     def close(self) -> None:
-        os.close(self._file)
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._file)
 
     def __enter__(self) -> EventLog:
         return self
