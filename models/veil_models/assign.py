@@ -94,9 +94,9 @@ def assign(boxes: Boxes, background: Floats, size: int) -> Targets:
                 score[category, cells] = boxes.score[i]
                 weight[category, cells] = boxes.weight[i]
                 owner[category, cells] = i
-    category, cell = np.nonzero(owner >= 0)
-    which = owner[category, cell]
-    return Targets(score, weight, cell, category, boxes.xyxy[which], boxes.weight[which])
+    of_class, cell = np.nonzero(owner >= 0)
+    which = owner[of_class, cell]
+    return Targets(score, weight, cell, of_class, boxes.xyxy[which], boxes.weight[which])
 
 
 def _ignore(weight: Floats, box: Floats, grids: list[tuple[int, int, int]]) -> None:

@@ -56,7 +56,7 @@ def place(rgb: Pixels, boxes: Boxes, where: Placement, width: int, height: int) 
         part = rgb[y0 : max(y1, y0 + shrink), x0 : max(x1, x0 + shrink)]
         small = (max(1, part.shape[1] // shrink), max(1, part.shape[0] // shrink))
         part = part[: small[1] * shrink, : small[0] * shrink]
-        source = cv2.resize(part, small, interpolation=cv2.INTER_AREA)
+        source = np.asarray(cv2.resize(part, small, interpolation=cv2.INTER_AREA), np.uint8)
         lift = np.array([[shrink, 0, x0 + (shrink - 1) / 2], [0, shrink, y0 + (shrink - 1) / 2], [0, 0, 1]])
         warp = np.concatenate([m, [[0, 0, 1]]]) @ lift
     else:
@@ -113,7 +113,7 @@ def degrade(rgb: Pixels, rng: Rng) -> Pixels:
         image = _motion(image, rng)
     if rng.random() < 0.12:
         sigma = float(rng.uniform(0.4, 1.6))
-        image = cv2.GaussianBlur(image, (0, 0), sigma)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
     if rng.random() < 0.08:
         image = _coarse(image, rng)
     if rng.random() < 0.15:
@@ -126,7 +126,8 @@ def degrade(rgb: Pixels, rng: Rng) -> Pixels:
 def _grey(image: Pixels, rng: Rng) -> Pixels:
     """A grey or infrared camera: one channel, any mix of the three."""
     mix = rng.dirichlet(np.ones(3)).astype(np.float32)
-    return cv2.cvtColor(np.clip(image @ mix, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+    mixed = np.clip(image @ mix, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(mixed, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def _light(image: Pixels, rng: Rng) -> Pixels:
@@ -151,8 +152,8 @@ def _rain(image: Pixels, rng: Rng) -> Pixels:
     for _ in range(int(rng.integers(60, 300))):
         x, y = int(rng.integers(0, w)), int(rng.integers(0, h))
         cv2.line(layer, (x, y), (x + int(dx * length), y + int(length)), int(rng.integers(60, 200)), 1)
-    layer = cv2.GaussianBlur(layer, (3, 3), 0)
-    return np.asarray(cv2.add(image, cv2.cvtColor(layer, cv2.COLOR_GRAY2RGB)), np.uint8)
+    soft = cv2.GaussianBlur(layer, (3, 3), 0)
+    return np.asarray(cv2.add(image, cv2.cvtColor(soft, cv2.COLOR_GRAY2RGB)), np.uint8)
 
 
 def _motion(image: Pixels, rng: Rng) -> Pixels:

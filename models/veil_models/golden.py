@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -27,7 +28,8 @@ def astronaut() -> Pixels:
     """The portrait, [512, 512, 3] RGB."""
     import skimage.data
 
-    return np.asarray(skimage.data.astronaut(), np.uint8)
+    load: Callable[[], object] = skimage.data.astronaut
+    return np.asarray(load(), np.uint8)
 
 
 def plate(text: str, width: int) -> Pixels:

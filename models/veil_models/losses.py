@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from veil_models.assign import DOUBT
 from veil_models.dataset import CLASSES
 from veil_models.graph import STRIDES
 
@@ -74,23 +75,30 @@ def loss(out: dict[str, Tensor], batch: Batch, centre: Tensor) -> tuple[Tensor, 
     """
     logits, distance = flatten(out)
     count = len(logits)
-    mass = torch.zeros(count).index_add_(0, batch.picture, batch.share).clamp(min=2.0).sqrt()
+    mass = (
+        torch.zeros(count, device=logits.device)
+        .index_add_(0, batch.picture, batch.share)
+        .clamp(min=2.0)
+        .sqrt()
+    )
     at = centre[batch.cell]
     d = distance[batch.picture, batch.cell]
     predicted = torch.cat([at - d[:, :2], at + d[:, 2:]], 1)
     generalised, iou = giou(predicted, batch.xyxy)
-    good = torch.tensor(GOOD_IOU)[batch.category]
+    good = torch.tensor(GOOD_IOU, device=logits.device)[batch.category]
     target = batch.score.clone()
     fit = (iou.detach() / good).clamp(0.0, 1.0)
     target[batch.picture, batch.category, batch.cell] *= fit
     gap = (torch.sigmoid(logits.detach()) - target).abs()
     each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none") * gap.square()
     classification = ((each * batch.weight).sum((1, 2)) / mass).mean()
-    # where a face and a head share a cell its distances belong to the face
-    face_cells = torch.zeros(count, logits.shape[2], dtype=torch.bool)
-    faces = batch.category == CLASSES.index("face")
-    face_cells[batch.picture[faces], batch.cell[faces]] = True
-    shared = (batch.category == CLASSES.index("head")) & face_cells[batch.picture, batch.cell]
-    weight = batch.share * (~shared) * batch.score[batch.picture, batch.category, batch.cell].clamp(min=0.3)
-    box = torch.zeros(count).index_add_(0, batch.picture, (1 - generalised) * weight)
+    # a cell has one box: where a sure face and its head share it, the face counts twice
+    score = batch.score[batch.picture, batch.category, batch.cell]
+    sure_faces = (batch.category == CLASSES.index("face")) & (score >= DOUBT)
+    face_cells = torch.zeros(count, logits.shape[2], dtype=torch.bool, device=logits.device)
+    face_cells[batch.picture[sure_faces], batch.cell[sure_faces]] = True
+    heads = batch.category == CLASSES.index("head")
+    shared = heads & face_cells[batch.picture, batch.cell]
+    weight = batch.share * torch.where(shared, 0.5, 1.0) * score.clamp(min=0.3)
+    box = torch.zeros(count, device=logits.device).index_add_(0, batch.picture, (1 - generalised) * weight)
     return classification, (box / mass).mean()

@@ -107,11 +107,13 @@ class Curve:
 
     @property
     def recall(self) -> npt.NDArray[np.float64]:
-        return self.hits / max(self.truths, 1)
+        """After each detection."""
+        return np.asarray(self.hits / max(self.truths, 1), np.float64)
 
     @property
     def precision(self) -> npt.NDArray[np.float64]:
-        return self.hits / np.maximum(self.hits + self.alarms, 1)
+        """After each detection."""
+        return np.asarray(self.hits / np.maximum(self.hits + self.alarms, 1), np.float64)
 
     def average_precision(self) -> float:
         """Area under the curve of best precision at or beyond each recall."""

@@ -40,7 +40,8 @@ class Net(nn.Module):
                 self.norms[node.name] = nn.BatchNorm2d(node.channels, momentum=0.03)
             else:
                 nn.init.normal_(conv.weight, std=0.01)
-                nn.init.constant_(conv.bias, 2.0 if node.relu else -4.6)
+                # distances start at two strides, scores at 1 %
+                nn.init.constant_(conv.get_parameter("bias"), 2.0 if node.relu else -4.6)
             self.convs[node.name] = conv
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:

@@ -15,11 +15,11 @@ from veil_models.dataset import CLASSES, Dataset, Origin, Picture
 from veil_models.pack import Pack, Pixels
 
 PICTURE_WEIGHT: dict[str, float] = {
-    "maskstreet": 2.6,
+    "maskstreet": 3.0,
     "mask853": 1.5,
-    "classroom": 0.45,
-    "lecture": 1.0,
-    "metro": 1.6,
+    "classroom": 0.8,
+    "lecture": 2.5,
+    "metro": 3.0,
     "street": 1.2,
     "crowd": 1.6,
     "crowd2": 2.0,

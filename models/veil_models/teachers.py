@@ -107,7 +107,8 @@ def look(teacher: Teacher, rgb: Pixels, scale: float, floor: float, *, mirrored:
     seen = rgb
     if scale != 1.0:
         size = (max(32, round(w * scale)), max(32, round(h * scale)))
-        seen = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        seen = np.asarray(cv2.resize(rgb, size, interpolation=how), np.uint8)
     if mirrored:
         seen = seen[:, ::-1]
     found = teacher.detect(np.ascontiguousarray(seen), floor)

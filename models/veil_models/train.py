@@ -98,7 +98,7 @@ class Student:
             out = self.net(image)
         classification, box = loss(out, batch, centre)
         self.optimizer.zero_grad(set_to_none=True)
-        (classification + plan.box_gain * box).backward()
+        torch.autograd.backward([classification + plan.box_gain * box])
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 10.0)
         self.optimizer.step()
         self.step += 1
@@ -108,7 +108,8 @@ class Student:
 
 def enrol(spec: str, checkpoint: Path, plan: Plan, device: torch.device) -> Student:
     """A new student, or one that goes on from its checkpoint."""
-    net = Net(build(SPECS[spec])).to(device, memory_format=torch.channels_last)
+    net = Net(build(SPECS[spec])).to(device)
+    net.convs.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stub
     average = Net(net.nodes).to(device)
     average.load_state_dict(net.state_dict())
     optimizer = torch.optim.AdamW(parameter_groups(net, plan.decay), lr=plan.rate, betas=(0.9, 0.99))
