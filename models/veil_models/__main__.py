@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,29 +38,28 @@ def _train(a: argparse.Namespace) -> None:
     from veil_models.train import Plan, train
 
     pictures, pack = Work(a.data, a.work).training()
+    folder = a.work / "run"
+    for name in a.spec:
+        start = None if a.start is None else a.start / f"{name}.pt"
+        if start is not None and start.exists() and not (folder / start.name).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(start, folder / start.name)
     plan = Plan(specs=tuple(a.spec), steps=a.steps, threads=a.threads, workers=a.workers)
-    train(
-        pictures,
-        pack,
-        a.work / a.spec,
-        plan,
-        Recipe(size=a.size, batch=a.batch, mosaic=a.mosaic, seed=a.seed),
-    )
+    train(pictures, pack, folder, plan, Recipe(size=a.size, batch=a.batch, mosaic=a.mosaic, seed=a.seed))
 
 
 def _release(a: argparse.Namespace) -> None:
     from veil_models.checkpoint import load_folded
     from veil_models.detect import OnnxDetector, letterbox
     from veil_models.quantize import calibrate
-    from veil_models.release import Release, Threshold, write_golden, write_manifest, write_models
+    from veil_models.release import SIZES, THRESHOLDS, Release, write_golden, write_manifest, write_models
 
     spec, nodes, weights = load_folded(a.checkpoint)
     pictures, pack = Work(a.data, a.work).training()
     chosen = range(0, len(pictures), max(1, len(pictures) // a.calibration))
-    ranges = calibrate(nodes, weights, (letterbox(pack.picture(i), 640)[0] for i in chosen))
-    scores = json.loads(a.thresholds.read_text())
-    thresholds = {name: Threshold(**value) for name, value in scores.items()}
-    release = Release(spec, a.version, (a.size[0], a.size[1]), thresholds)
+    size = (a.size[0], a.size[1]) if a.size else SIZES[spec]
+    ranges = calibrate(nodes, weights, (letterbox(pack.picture(i), max(size))[0] for i in chosen))
+    release = Release(spec, a.version, size, THRESHOLDS[spec])
     write_models(a.bundle, nodes, weights, ranges, release.size)
     found, drawn = write_golden(a.bundle, OnnxDetector(spec, a.bundle / "model.onnx"), release)
     write_manifest(a.bundle, release)
@@ -117,12 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--batch", type=int, default=16)
     sub.add_argument("--mosaic", type=float, default=0.45)
     sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument(
+        "--start", type=Path, help="folder with checkpoints to go on from where the run has none"
+    )
     sub = with_data(command("release", _release, "quantize a checkpoint into a bundle"))
     sub.add_argument("--checkpoint", type=Path, required=True)
     sub.add_argument("--bundle", type=Path, required=True)
     sub.add_argument("--version", required=True)
-    sub.add_argument("--size", type=int, nargs=2, default=(640, 384), metavar=("WIDTH", "HEIGHT"))
-    sub.add_argument("--thresholds", type=Path, required=True, help="JSON: class to {score, low}")
+    sub.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"))
     sub.add_argument("--calibration", type=int, default=160, help="pictures")
     sub = with_data(command("eval", _eval, "all figures, side by side with the teachers"))
     sub.add_argument("--bundle", type=Path, required=True)
