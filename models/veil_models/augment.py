@@ -103,22 +103,22 @@ def move(boxes: Boxes, m: Floats, width: int, height: int) -> Boxes:
 def degrade(rgb: Pixels, rng: Rng) -> Pixels:
     """Light, weather, optics, sensor and coding, each with its own chance."""
     image = rgb
-    if rng.random() < 0.18:
+    if rng.random() < 0.12:
         image = _grey(image, rng)
-    if rng.random() < 0.6:
+    if rng.random() < 0.45:
         image = _light(image, rng)
-    if rng.random() < 0.04:
+    if rng.random() < 0.03:
         image = _rain(image, rng)
-    if rng.random() < 0.12:
+    if rng.random() < 0.07:
         image = _motion(image, rng)
-    if rng.random() < 0.12:
+    if rng.random() < 0.06:
         sigma = float(rng.uniform(0.4, 1.6))
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
-    if rng.random() < 0.08:
+    if rng.random() < 0.05:
         image = _coarse(image, rng)
-    if rng.random() < 0.15:
+    if rng.random() < 0.08:
         image = _noise(image, rng)
-    if rng.random() < 0.25:
+    if rng.random() < 0.15:
         image = _coded(image, rng)
     return image
 

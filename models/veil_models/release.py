@@ -125,17 +125,18 @@ def write_manifest(folder: Path, release: Release) -> None:
         t = release.thresholds[name]
         lines += [f"[thresholds.{name}]", f"score = {t.score:.2f}", f"low = {t.low:.2f}", ""]
     lines += ["[selftest]", f"min_recall = {release.min_recall}", "", "[files]"]
-    (folder / "bundle.toml").write_text("\n".join(lines) + "\n" + _hashes(folder))
+    (folder / "bundle.toml").write_text("\n".join(lines) + "\n" + hashes(folder))
 
 
 def rehash(folder: Path) -> None:
     """Write the [files] table anew, after the card changed."""
     manifest = folder / "bundle.toml"
     head = manifest.read_text().split("[files]", maxsplit=1)[0]
-    manifest.write_text(head + "[files]\n" + _hashes(folder))
+    manifest.write_text(head + "[files]\n" + hashes(folder))
 
 
-def _hashes(folder: Path) -> str:
+def hashes(folder: Path) -> str:
+    """The lines of a manifest's [files] table: every file but the manifest with its SHA-256."""
     lines = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "bundle.toml"):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -139,9 +139,9 @@ class Sampler:
         cx = float(np.clip(cx, rx, w - rx)) if 2 * rx < w else w / 2 + rng.uniform(-1, 1) * (rx - w / 2)
         cy = float(np.clip(cy, ry, h - ry)) if 2 * ry < h else h / 2 + rng.uniform(-1, 1) * (ry - h / 2)
         roll = rng.random()
-        if roll < 0.05:
+        if roll < 0.03:
             angle = float(rng.integers(1, 4)) * np.pi / 2
-        elif roll < 0.35:
+        elif roll < 0.22:
             angle = float(rng.normal(0, np.deg2rad(14)))
         else:
             angle = 0.0
