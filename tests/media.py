@@ -6,8 +6,8 @@ after any of the codecs), moves, and is noisy enough that an encoder has somethi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Clip:
         metadata: of the container.
         audio, data: adds a sine tone (AAC), or a data track with text.
         options: further ones of the encoder.
+        draw: makes picture `number` of `width` x `height`, RGB.
     """
 
     width: int = 320
@@ -52,6 +53,7 @@ class Clip:
     audio: bool = False
     data: bool = False
     options: tuple[tuple[str, str], ...] = ()
+    draw: Callable[[int, int, int], Image] = field(default_factory=lambda: picture)
 
     def at(self, index: int) -> int:
         """Timestamp of picture `index` in units of `base`."""
@@ -99,7 +101,7 @@ def _band(width: int, height: int) -> tuple[int, int]:
 def pictures(clip: Clip) -> Iterator[av.VideoFrame]:
     """The clip's pictures before encoding, with timestamps."""
     for index in range(clip.frames):
-        frame = av.VideoFrame.from_ndarray(picture(clip.width, clip.height, index), "rgb24")
+        frame = av.VideoFrame.from_ndarray(clip.draw(clip.width, clip.height, index), "rgb24")
         frame = frame.reformat(format=clip.pixel_format)
         frame.pts, frame.time_base = clip.at(index), clip.base
         yield frame
