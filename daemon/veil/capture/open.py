@@ -10,7 +10,6 @@ from veil.capture.address import SCHEMES
 from veil.capture.file import FileSource
 from veil.capture.rtsp import RtspSource
 from veil.capture.source import CaptureObserver, PoolProvider, Source
-from veil.capture.v4l2 import V4l2Source
 from veil.config import CameraConfig
 from veil.domain.clock import Clock
 from veil.errors import CaptureError
@@ -38,6 +37,13 @@ def open_source(config: CameraConfig, pools: PoolProvider, observer: CaptureObse
     if not source:
         raise CaptureError("The camera has no source.", hint=_KINDS)
     if source.startswith(_V4L2_PREFIX) or source.startswith("/dev/"):
+        try:
+            # Only here: boxes without local cameras need not have linuxpy (docs/decisions/0008).
+            from veil.capture.v4l2 import V4l2Source
+        except ModuleNotFoundError as error:
+            raise CaptureError(
+                f"Local cameras need the package {error.name}.", hint="pip install linuxpy"
+            ) from error
         device = Path(source.removeprefix(_V4L2_PREFIX))
         return V4l2Source(device, config.capture, pools, observer, clock)
     path = Path(source)
