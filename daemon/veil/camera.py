@@ -22,6 +22,7 @@ from veil.audit.event import Event, Kind, Value
 from veil.audit.log import EventLog, EventSink, note_fault
 from veil.audit.tally import Tally
 from veil.capture.open import open_source
+from veil.capture.paced import PacedSource
 from veil.config import CameraConfig, Config
 from veil.config_secrets import with_password
 from veil.detect.detector import Detector, load_detector
@@ -140,9 +141,10 @@ def _live_pipeline(
             failed=lambda text: note_fault(log, text),
         )
     )
+    source = open_source(with_password(camera, os.environ), pools, observer, clock)
     return Pipeline(
         Parts(
-            source=open_source(with_password(camera, os.environ), pools, observer, clock),
+            source=source if source.is_live else PacedSource(source, clock),
             analyser=Analyser(guard, Tracker(camera.tracker, detector.thresholds), stats),
             emitter=emitter,
             way=LiveWay(stats),
