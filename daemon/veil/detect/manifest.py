@@ -17,6 +17,17 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+DecoderKind = Literal[
+    "ltrb_grid", "yunet", "centerface", "scrfd", "retinaface", "yolov5_face", "yolov5_face_raw", "yolov8"
+]
+STRIDES: dict[DecoderKind, tuple[tuple[int, ...], ...]] = {
+    "scrfd": ((8, 16, 32), (8, 16, 32, 64, 128)),
+    "retinaface": ((8, 16, 32),),
+    "yolov5_face_raw": ((8, 16, 32),),
+}
+"""Of the kinds whose anchors are known for certain strides alone."""
+
+
 class _Table(BaseModel):
     """Frozen; unknown keys, wrong types and values that are not finite are refused."""
 
@@ -52,11 +63,30 @@ class InputTable(_Table):
 
 
 class DecoderTable(_Table):
-    """`[decoder]`: how the outputs become boxes."""
+    """`[decoder]`: how the outputs become boxes.
 
-    kind: Literal["ltrb_grid", "yunet", "centerface"]
+    `outputs` says what model.onnx calls an output where that is not the decoder's name for it. `channels` and
+    `values` are for yolov8 alone: which class of the model each of the bundle's is, and the numbers of a box.
+    """
+
+    kind: DecoderKind
     strides: tuple[Annotated[int, Field(ge=1, le=256)], ...] = Field(min_length=1, max_length=8)
     nms_iou: float = Field(gt=0, lt=1)
+    outputs: dict[str, Annotated[str, Field(min_length=1, max_length=256)]] = Field({}, max_length=32)
+    channels: tuple[Annotated[int, Field(ge=0, le=4095)], ...] = ()
+    values: int = Field(0, ge=0, le=8192)
+
+    @model_validator(mode="after")
+    def _belongs_to_the_kind(self) -> Self:
+        known = STRIDES.get(self.kind)
+        if known is not None and self.strides not in known:
+            raise ValueError(f"strides: {self.kind} has {' or '.join(map(str, known))}")
+        if self.kind == "yolov8":
+            if not self.channels or self.values < 5 + max(self.channels):
+                raise ValueError("yolov8 needs channels, and values of at least 5 + the highest of them")
+        elif self.channels or self.values:
+            raise ValueError("channels and values are for yolov8")
+        return self
 
 
 class ThresholdTable(_Table):
@@ -98,6 +128,13 @@ class Manifest(_Table):
             raise ValueError("classes: each class once")
         if set(self.thresholds) != set(self.classes):
             raise ValueError("thresholds: one table for each class, and no other")
-        if self.decoder.kind != "ltrb_grid" and len(self.classes) != 1:
-            raise ValueError(f"classes: {self.decoder.kind} has one class")
+        match self.decoder.kind:
+            case "ltrb_grid":
+                pass
+            case "yolov8":
+                if len(self.decoder.channels) != len(self.classes):
+                    raise ValueError("decoder.channels: one for each class")
+            case kind:
+                if len(self.classes) != 1:
+                    raise ValueError(f"classes: {kind} has one class")
         return self

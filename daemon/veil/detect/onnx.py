@@ -64,7 +64,9 @@ class OnnxRuntime:
         self._input = self._require_input(bundle)
         self._names = list(shapes(*table.size))
         known = {output.name for output in self._session.get_outputs()}
-        missing = [name for name in self._names if name not in known]
+        renamed = bundle.manifest.decoder.outputs
+        self._asked = [renamed.get(name, name) for name in self._names]
+        missing = [name for name in self._asked if name not in known]
         if missing:
             raise BundleError(
                 f"{MODEL} of {bundle.identity} has no output {missing[0]!r}, which its decoder reads.",
@@ -87,7 +89,7 @@ class OnnxRuntime:
 
     def run(self, image: Tensor) -> Outputs:
         try:
-            found = self._session.run(self._names, {self._input: image})
+            found = self._session.run(self._asked, {self._input: image})
         except self._failures as error:
             raise DetectorError(f"ONNX Runtime failed: {error}") from error
         return {name: np.asarray(each, np.float32) for name, each in zip(self._names, found, strict=True)}
