@@ -1,5 +1,5 @@
-"""Markers in place of faces: a scene whose faces a machine can read, a detector that knows where they are, and
-the search for anything readable in what came out.
+"""Markers in place of faces: a scene whose faces a machine can read, a detector that knows where they are,
+and the search for anything readable in what came out.
 
 The markers are ArUco (6x6, 250 of them: noise does not look like one). Each picture carries its number in a
 band along the top, so that the truth is known from the picture alone, after any codec.

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from fault.parts import LIES, SIZES
 from fault.rig import DEADLINE_S, PATIENCE_S, STUCK_AFTER_S, Rig
-
 from veil.errors import DetectorError
 
 Do = Callable[[Rig, random.Random], None]
@@ -33,7 +32,7 @@ class Fault:
 _RAISED = (
     lambda: RuntimeError("a runtime's text with \udcff in it"),
     lambda: DetectorError("no"),
-    lambda: MemoryError(),
+    MemoryError,
     lambda: ZeroDivisionError("division"),
     lambda: ValueError("x" * 5000),
 )

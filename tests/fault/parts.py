@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+
 from fault.switches import Switches
 from media import Image
 from oracle import PICTURES, OracleDetector, scene_of
-
 from veil.audit.event import Event
 from veil.audit.log import EventSink
 from veil.capture.source import CaptureObserver, DropReason, PoolProvider

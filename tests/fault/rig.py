@@ -30,13 +30,12 @@ from fault.switches import Switches
 from fault.viewer import ViewerServer
 from media import Image
 from oracle import PacketDecoder, pictures_in, read_once, readable, scene_of, truth_number
-
 from veil.analyse import Analyser
 from veil.assemble import emitter_makers, slates
 from veil.audit.event import Event, Kind
 from veil.audit.log import EventLog, note_fault
 from veil.audit.tally import Tally
-from veil.config import CameraConfig, EncoderConfig, MaskConfig, RecorderConfig
+from veil.config import CameraConfig, EncoderConfig, MaskConfig, RecorderConfig, TrackerConfig
 from veil.detect.guard import DetectorGuard
 from veil.domain.clock import SystemClock
 from veil.emit import Emitter, SlatePlan
@@ -131,7 +130,7 @@ class Auditor:
                         seen[where] = luma.tobytes()
                         label = f"{where} frame {packet.sequence}"
                         self.audit.look(label, luma, thoroughly=self.audit.pictures % 50 == 0)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  __exit__ raises it
             self._error = error
             while self._queue.get() is not None:
                 pass
@@ -190,6 +189,8 @@ class Rig:
         self._config = CameraConfig(
             name=name,
             source="rtsp://camera/",
+            # Short, so that a wrong answer is not made good by what was known before.
+            tracker=TrackerConfig(hold_s=0.2),
             mask=MaskConfig(lookback_s=LOOKBACK_S),
             encoder=EncoderConfig(preset="ultrafast", bit_rate=3_000_000, keyframe_interval_s=0.4),
             recorder=RecorderConfig(segment_s=1.0, fragment_s=0.2, min_free_mib=0.0),
@@ -220,7 +221,7 @@ class Rig:
             try:
                 self._run()
                 self.endings["ended"] += 1
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  as a supervisor does
                 self.endings[type(error).__name__] += 1
             except SystemExit:
                 self.endings["SystemExit"] += 1

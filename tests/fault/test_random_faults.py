@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import threading
@@ -11,10 +12,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+
 from fault.catalogue import FAULTS, Fault
 from fault.disk import FaultyOs
 from fault.rig import Auditor, Rig
-
 from veil.audit import log as log_module
 from veil.sinks import segment_file
 
@@ -87,7 +88,7 @@ class Campaign:
         while len(times) > 2 and times[1] < begun:
             times.pop(0)
         if not fault.viewer_is_cut_off and fault.name != "two at once":
-            self.gaps.append((max(b - a for a, b in zip(times, times[1:], strict=False)), fault.name))
+            self.gaps.append((max(b - a for a, b in itertools.pairwise(times)), fault.name))
 
 
 @pytest.mark.timeout(0)

@@ -1,5 +1,5 @@
 """The RTSP server as far as a camera and a viewer can tell: the real protocol and the real choice between
-pictures and slate (`veil.rtsp_server.camera`), with a viewer that notes what it is shown instead of GStreamer."""
+pictures and slate (`veil.rtsp_server.camera`). In place of GStreamer there is a viewer that takes notes."""
 
 from __future__ import annotations
 
