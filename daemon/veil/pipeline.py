@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -236,6 +237,9 @@ class Pipeline:
             parts.way.close()
 
     def _look_at_picture(self, raw: RawFrame) -> None:
+        """That a live camera froze, went black or was covered is said in the log and on the picture."""
+        if not self._parts.source.is_live:
+            return
         if raw.info.epoch != self._epoch:
             self._epoch, self._health = raw.info.epoch, PictureHealth()
         state = self._health.update(raw.planes.y, raw.info.captured_ns)
@@ -243,6 +247,8 @@ class Pipeline:
             self._picture = state
             self._parts.stats.picture(str(state))
             self._parts.log.append(Event(Kind.PICTURE_STATE, {"state": str(state)}))
+        if state is not PictureState.OK:
+            raw.info = dataclasses.replace(raw.info, mark=f"picture {state}")
 
     def _analyse(self) -> None:
         parts = self._parts

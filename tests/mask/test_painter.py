@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -55,7 +57,11 @@ def masked(regions: tuple[Region, ...], seed: int) -> Planes:
 
 
 def raw(seed: int) -> Planes:
-    pool = SlotPool(WIDTH, HEIGHT, 1)
+    return raw_of(WIDTH, HEIGHT, seed)
+
+
+def raw_of(width: int, height: int, seed: int = 0) -> Planes:
+    pool = SlotPool(width, height, 1)
     with noise(pool, info(1), seed) as frame:
         return Planes(*(plane.copy() for plane in frame.planes))
 
@@ -165,3 +171,15 @@ def test_snapping_never_uncovers_a_pixel(corner: tuple[float, float], size: tupl
     assert rect.y1 >= min(HEIGHT, box.y1)
     assert rect.x1 <= WIDTH
     assert rect.y1 <= HEIGHT
+
+
+def test_mark_is_written_over_the_masked_picture_and_nowhere_else() -> None:
+    pool = SlotPool(640, 360, 1)
+    about = dataclasses.replace(info(1, 640, 360), mark="picture frozen")
+    before = raw_of(640, 360)
+    with Masker().mask(noise(pool, about), Regions(1, ("oracle@1",), ())) as frame:
+        band = slice(360 - 44, 360)
+        assert set(np.unique(frame.planes.u[-22:])) == {128}
+        assert np.mean(frame.planes.y[band] == 32) > 0.8
+        assert np.max(frame.planes.y[band]) > 150
+        assert np.array_equal(frame.planes.y[: 360 - 44], before.y[: 360 - 44])

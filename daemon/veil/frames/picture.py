@@ -40,6 +40,7 @@ class FrameInfo:
         epoch: counts up whenever the source was opened anew or changed its picture size.
         captured_ns: monotonic time at which the frame was complete on this machine.
         width, height: visible size in pixels; may be odd, the slot is padded to even.
+        mark: words to write over the masked picture, such as "picture frozen"; empty: none.
     """
 
     sequence: int
@@ -50,3 +51,4 @@ class FrameInfo:
     width: int
     height: int
     color: ColorInfo = ColorInfo()
+    mark: str = ""

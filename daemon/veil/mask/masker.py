@@ -11,7 +11,7 @@ from veil.frames.picture import FrameInfo
 from veil.frames.pool import Slot, even
 from veil.frames.raw import RawFrame
 from veil.mask.painter import paint
-from veil.mask.slate import draw_slate
+from veil.mask.slate import draw_mark, draw_slate
 
 
 class Masker:
@@ -29,6 +29,8 @@ class Masker:
         slot, pool = raw.consume()
         try:
             paint(slot.planes, cover)
+            if info.mark:
+                draw_mark(slot.planes, info.mark)
         except BaseException as error:
             pool.give_back(slot)
             if isinstance(error, Exception):

@@ -25,3 +25,16 @@ def draw_slate(planes: Planes, lines: tuple[str, ...]) -> None:
         cv2.putText(
             planes.y, line, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, _LUMA_TEXT, thickness, cv2.LINE_AA
         )
+
+
+def draw_mark(planes: Planes, text: str) -> None:
+    """Writes one short line of ASCII on a dark band along the lower edge of a masked picture."""
+    height = planes.y.shape[0]
+    band = min(height, max(16, height // 16 * 2))
+    planes.y[height - band :] = _LUMA_BACK
+    planes.u[(height - band) // 2 :] = _CHROMA
+    planes.v[(height - band) // 2 :] = _CHROMA
+    scale = band / 40
+    origin = (band // 2, height - band // 3)
+    thickness = max(1, round(scale))
+    cv2.putText(planes.y, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, _LUMA_TEXT, thickness, cv2.LINE_AA)
