@@ -78,6 +78,12 @@ def _manifest(a: argparse.Namespace) -> None:
     rehash(a.bundle)
 
 
+def _card(a: argparse.Namespace) -> None:
+    from veil_models.card import write_card
+
+    write_card(a.bundle, a.figures, a.limits, a.longest)
+
+
 def _import(a: argparse.Namespace) -> None:
     import onnx
 
@@ -139,6 +145,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--checkpoint", type=Path)
     sub.add_argument("--yunet", type=Path)
     sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("--longest", type=int, default=640)
+    sub = command("card", _card, "write a bundle's card from the figures of eval")
+    sub.add_argument("--bundle", type=Path, required=True)
+    sub.add_argument("--figures", type=Path, required=True)
+    sub.add_argument("--limits", type=Path, required=True, help="text: known limits")
     sub.add_argument("--longest", type=int, default=640)
     sub = command("manifest", _manifest, "write the hashes of a bundle's files anew")
     sub.add_argument("--bundle", type=Path, required=True)
