@@ -34,11 +34,15 @@ class World:
         return (Target(ObjectClass.FACE, self.boxes[index], 0.9, 1),)
 
 
-def random_world(seed: int, frames: int) -> World:
-    """Odd and even sizes; boxes of any size and place, many over an edge; in each third case a zone."""
+def random_world(seed: int, frames: int, least: float = 4.0) -> World:
+    """Odd and even sizes; boxes of any size and place, many over an edge; in each third case a zone.
+
+    Args:
+        least: side of the smallest box, in pixels.
+    """
     chance = np.random.default_rng(seed)
     width, height = int(chance.integers(64, 200)), int(chance.integers(48, 160))
-    size = chance.uniform(4, 60, 2)
+    size = chance.uniform(least, 60, 2)
     at = chance.uniform((-size[0] * 0.7, -size[1] * 0.7), (width - size[0] * 0.3, height - size[1] * 0.3))
     speed = chance.uniform(-4, 4, 2)
     boxes = tuple(
