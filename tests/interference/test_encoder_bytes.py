@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from interference.worlds import Planes, World, other_below, plain_planes, random_world
+from interference.worlds import Planes, World, hidden_cells, other_below, plain_planes, random_world
 from veil.config import EncoderConfig
 from veil.domain.clock import SystemClock
 from veil.domain.geometry import Box
@@ -60,10 +60,10 @@ def encoded(world: World, pictures: list[Planes], config: EncoderConfig, *, then
 
 def pair(world: World) -> tuple[list[Planes], list[Planes], int]:
     """Two inputs that differ only below the masks, and how many chroma cells differ."""
-    policy, one, two, below = world.policy(), [], [], 0
+    one, two, below = [], [], 0
     for index in range(FRAMES):
         planes = plain_planes(world, index)
-        cells = painted_cells(policy.regions(world.targets(index)), planes[1].shape)
+        cells = hidden_cells(world, index)
         one.append(planes)
         two.append(other_below(planes, cells, index))
         below += int(cells.sum())

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from interference.worlds import World, other_below, plain_planes, random_world
+from interference.worlds import World, hidden_cells, other_below, plain_planes, random_world
 from veil.anonymize import Anonymizer, Job
 from veil.audit.log import Unlogged
 from veil.config import CameraConfig
@@ -18,7 +18,6 @@ from veil.domain.clock import SystemClock
 from veil.domain.detection import Detection, DetectionReport, ObjectClass
 from veil.domain.thresholds import ClassThresholds
 from veil.frames.raw import RawFrame
-from veil.mask.painter import painted_cells
 
 BOXES = int(os.environ.get("VEIL_BOXES", "100"))
 FRAMES = 5
@@ -43,16 +42,14 @@ class _Knows:
 
 def _write(path: Path, world: World, *, changed: bool) -> None:
     """A lossless clip (FFV1) of the world's visible picture."""
-    policy = world.policy()
     with av.open(path, "w") as out:
         stream = out.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = world.width, world.height, "yuv420p"
         for index in range(FRAMES):
             planes = plain_planes(world, index)
-            # Only what lies below the detection's own mask; the tracker may hide more, never less.
-            cells = painted_cells(policy.regions(world.targets(index)), planes[1].shape)
             if changed:
-                planes = other_below(planes, cells, index)
+                # Below the detection's own mask; the tracker may hide more, never less.
+                planes = other_below(planes, hidden_cells(world, index), index)
             frame = av.VideoFrame(world.width, world.height, "yuv420p")
             for plane, pixels in zip(frame.planes, planes, strict=True):
                 view = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from veil.config import MaskConfig, PolicyConfig, ZoneConfig
 from veil.domain.detection import ObjectClass
 from veil.domain.geometry import Box
 from veil.frames.pool import even
+from veil.mask.painter import painted_cells
 from veil.mask.policy import MaskPolicy
 from veil.mask.targets import Target
 
@@ -78,7 +80,21 @@ def plain_planes(world: World, index: int) -> Planes:
     return luma, chroma[0], chroma[1]
 
 
-def other_below(planes: Planes, cells: np.ndarray[tuple[int, int], np.dtype[np.bool_]], seed: int) -> Planes:
+Cells = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
+
+
+def hidden_cells(world: World, index: int) -> Cells:
+    """The chroma cells below the masks, and in any case all that the object itself touches."""
+    shape = (even(world.height) // 2, even(world.width) // 2)
+    cells = painted_cells(world.policy().regions(world.targets(index)), shape)
+    box = world.boxes[index]
+    rows = slice(max(0, math.floor(box.y0 / 2)), max(0, math.ceil(box.y1 / 2)))
+    columns = slice(max(0, math.floor(box.x0 / 2)), max(0, math.ceil(box.x1 / 2)))
+    cells[rows, columns] = True
+    return cells
+
+
+def other_below(planes: Planes, cells: Cells, seed: int) -> Planes:
     """The same picture with other pixels below `cells` (one per chroma sample)."""
     chance = np.random.default_rng((seed, 99))
     pixels = cells.repeat(2, axis=0).repeat(2, axis=1)
