@@ -84,6 +84,13 @@ def _card(a: argparse.Namespace) -> None:
     write_card(a.bundle, a.figures, a.limits, a.longest)
 
 
+def _speed(a: argparse.Namespace) -> None:
+    from veil_models.speed import speed
+
+    for size, times in speed(a.bundles, a.checkpoints, a.yunet).items():
+        print(size, "  ".join(f"{name} {value:.2f} ms" for name, value in times.items()))
+
+
 def _import(a: argparse.Namespace) -> None:
     import onnx
 
@@ -151,6 +158,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--figures", type=Path, required=True)
     sub.add_argument("--limits", type=Path, required=True, help="text: known limits")
     sub.add_argument("--longest", type=int, default=640)
+    sub = command("speed", _speed, "milliseconds on one thread, beside YuNet-n")
+    sub.add_argument("--bundles", type=Path, required=True)
+    sub.add_argument("--checkpoints", type=Path, help="folder; float nets are timed too")
+    sub.add_argument("--yunet", type=Path)
     sub = command("manifest", _manifest, "write the hashes of a bundle's files anew")
     sub.add_argument("--bundle", type=Path, required=True)
     sub = command("import", _import, "a face detector of somebody else, as ONNX, into a bundle of your own")

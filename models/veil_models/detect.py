@@ -124,11 +124,13 @@ class TfliteDetector:
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
+        _, height, width, _ = (int(v) for v in self._input["shape"])
+        self.size = (width, height)
 
     def raw(self, rgb: Pixels) -> dict[str, Array]:
         """Real output tensors, channels first, without the batch axis; the picture is padded to the file's
         size."""
-        _, height, width, _ = (int(v) for v in self._input["shape"])
+        width, height = self.size
         if rgb.shape[0] > height or rgb.shape[1] > width:
             raise ValueError(f"{rgb.shape[1]}x{rgb.shape[0]} does not fit {width}x{height}")
         padded = np.zeros((1, height, width, 3), np.uint8)

@@ -58,16 +58,20 @@ class YuNet:
         self._session = _session(_dynamic(path), threads)
         self._names = [f"{kind}_{s}" for kind in ("cls", "obj", "bbox") for s in (8, 16, 32)]
 
+    def raw(self, rgb: Pixels) -> list[Array]:
+        """Its nine outputs for a picture padded to multiples of 32."""
+        blob = np.ascontiguousarray(pad_to(rgb, 32)[:, :, ::-1].transpose(2, 0, 1)[None], dtype=np.float32)
+        return list(self._session.run(self._names, {"input": blob}))
+
     def detect(self, rgb: Pixels, floor: float) -> Array:
-        padded = pad_to(rgb, 32)
-        blob = np.ascontiguousarray(padded[:, :, ::-1].transpose(2, 0, 1)[None], dtype=np.float32)
-        out = self._session.run(self._names, {"input": blob})
+        out = self.raw(rgb)
+        width = rgb.shape[1] + -rgb.shape[1] % 32
         found = []
         for i, stride in enumerate((8, 16, 32)):
             score = np.sqrt(np.clip(out[i][0, :, 0], 0, 1) * np.clip(out[3 + i][0, :, 0], 0, 1))
             keep = np.flatnonzero(score >= floor)
             box = out[6 + i][0, keep]
-            columns = blob.shape[3] // stride
+            columns = width // stride
             centre = (box[:, :2] + np.stack([keep % columns, keep // columns], 1)) * stride
             half = np.exp(np.clip(box[:, 2:4], -10, 10)) * stride / 2
             found.append(np.concatenate([centre - half, centre + half, score[keep, None]], 1))

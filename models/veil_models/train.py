@@ -31,11 +31,12 @@ from veil_models.sampler import Recipe, Sampler
 class Plan:
     """A training run. `steps` is the length of the cosine; it may be changed when resuming.
 
-    The first of `specs` leads: its steps are counted. The others learn from the same batches, which costs
-    less than a second stream of pictures.
+    The first of `specs` leads: its steps are counted. The others learn from every `others_every`-th of its
+    batches, which costs less than a second stream of pictures.
     """
 
     specs: tuple[str, ...] = ("veil-s",)
+    others_every: int = 1
     steps: int = 25_000
     rate: float = 2e-3
     decay: float = 0.02
@@ -155,7 +156,7 @@ def train(pictures: Dataset, pack: Pack, folder: Path, plan: Plan, recipe: Recip
     asked_to_stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
     saved = reported = time.monotonic()
-    sums = np.zeros((len(students), 2))
+    sums = np.zeros((len(students), 3))
     for arrays in loader:
         if step >= plan.steps or asked_to_stop.is_set():
             break
@@ -163,12 +164,17 @@ def train(pictures: Dataset, pack: Pack, folder: Path, plan: Plan, recipe: Recip
         batch = Batch(**{k: torch.as_tensor(v).to(device, non_blocking=True) for k, v in arrays.items()})
         image = batch.image.to(memory_format=torch.channels_last).float().div_(255)
         rate = rate_at(step, plan)
-        sums += [s.learn(image, batch, centre, rate, plan) for s in students]
+        for place, student in enumerate(students):
+            if place == 0 or step % plan.others_every == 0:
+                sums[place] += [*student.learn(image, batch, centre, rate, plan), 1]
         step += 1
         now = time.monotonic()
         if step % REPORT == 0:
             crops = REPORT * recipe.batch / (now - reported)
-            losses = {s.spec: np.round(v / REPORT, 3).tolist() for s, v in zip(students, sums, strict=True)}
+            losses = {
+                s.spec: np.round(v[:2] / max(v[2], 1), 3).tolist()
+                for s, v in zip(students, sums, strict=True)
+            }
             spent = {n: round(v, 2) for n, v in pace.spent.items()}
             say({"step": step, **losses, "crops_s": round(crops, 1), "rate": round(rate, 6), "pace": spent})
             reported = now
