@@ -29,7 +29,7 @@ _PACKAGES: dict[Provider, str] = {
 _ERRORS_ONLY = 3
 
 
-def _errors() -> tuple[type[Exception], ...]:
+def session_errors() -> tuple[type[Exception], ...]:
     """The runtime's exceptions have no common base of their own."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -58,7 +58,7 @@ class OnnxRuntime:
             raise RuntimeMissingError(
                 "ONNX Runtime is not installed.", hint="Install onnxruntime, or set detector.runtime."
             ) from error
-        self._failures = _errors()
+        self._failures = session_errors()
         self._session: Any = self._open(ort, bundle, provider, threads)
         table = bundle.manifest.input
         self._input = self._require_input(bundle)
