@@ -12,8 +12,14 @@ from veil_models.graph import STRIDES
 
 Floats = npt.NDArray[np.float32]
 
-SIZE_RANGE: dict[int, tuple[float, float]] = {8: (0.0, 48.0), 16: (38.0, 128.0), 32: (104.0, 1e9)}
+Ranges = dict[int, tuple[float, float]]
+
+SIZE_RANGE: Ranges = {8: (0.0, 48.0), 16: (38.0, 128.0), 32: (104.0, 1e9)}
 """Longer sides, in pixels of the crop, that a stride answers for; neighbours overlap."""
+
+HEAD_RANGE: Ranges = {8: (0.0, 18.0), 16: (14.0, 56.0), 32: (48.0, 1e9)}
+"""The same for heads: one stride coarser than their faces. A cell has one box, and a face's
+is a third of its head's."""
 
 FACE, PLATE, HEAD = range(3)
 DOUBT = 0.45
@@ -81,7 +87,7 @@ def assign(boxes: Boxes, background: Floats, size: int) -> Targets:
         x1, y1, x2, y2 = (float(v) for v in boxes.xyxy[i])
         cx, cy, category = (x1 + x2) / 2, (y1 + y2) / 2, int(boxes.category[i])
         for stride, side, first in grids:
-            low, high = SIZE_RANGE[stride]
+            low, high = (HEAD_RANGE if category == HEAD else SIZE_RANGE)[stride]
             if not low <= longest[i] < high:
                 continue
             rx = min(max(0.25 * (x2 - x1) / stride, 0.51), 1.5)

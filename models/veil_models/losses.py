@@ -92,15 +92,13 @@ def loss(out: dict[str, Tensor], batch: Batch, centre: Tensor) -> tuple[Tensor, 
     gap = (torch.sigmoid(logits.detach()) - target).abs()
     each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none") * gap.square()
     classification = ((each * batch.weight).sum((1, 2)) / mass).mean()
-    # a cell has one box: where a sure face and its head share it, the face counts five times
+    # a cell has one box: where a sure face and its head still share it, the face counts five times
     score = batch.score[batch.picture, batch.category, batch.cell]
     sure_faces = (batch.category == CLASSES.index("face")) & (score >= DOUBT)
     face_cells = torch.zeros(count, logits.shape[2], dtype=torch.bool, device=logits.device)
     face_cells[batch.picture[sure_faces], batch.cell[sure_faces]] = True
     heads = batch.category == CLASSES.index("head")
     shared = heads & face_cells[batch.picture, batch.cell]
-    # profiles: what is a face in one set is only a head in another, and a face's box must stay tight
-    trust = torch.where(heads, torch.where(shared, 0.2, 0.4), torch.ones(()))
-    weight = batch.share * trust.to(batch.share) * score.clamp(min=0.3)
+    weight = batch.share * torch.where(shared, 0.2, 1.0) * score.clamp(min=0.3)
     box = torch.zeros(count, device=logits.device).index_add_(0, batch.picture, (1 - generalised) * weight)
     return classification, (box / mass).mean()
