@@ -73,8 +73,8 @@ def _run(command: list[str]) -> None:
         [*NICE, *command], check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
+        said = (done.stderr or done.stdout).strip().splitlines()[-3:]
+        told = " ".join(line.strip() for line in said) or "it said nothing."
         raise UsageError(
-            f"{command[0]} ended with {done.returncode}: {said[-1] if said else 'it said nothing'}",
-            hint=" ".join(command),
+            f"{Path(command[0]).name} ended with {done.returncode}: {told}", hint=" ".join(command)
         )

@@ -15,6 +15,9 @@ PAN = 1.12
 LARGEST_PLATE = 0.12
 """Share of the picture's width that a plate of a background may have had."""
 
+DARKEST = 70
+"""Grey level, as median, from which a picture is a day's: night comes with `degrade`, for actors as well."""
+
 
 def backgrounds(pictures: Sequence[Picture], width: int, height: int, most: int, seed: int) -> list[Pixels]:
     """Up to `most` pictures without any face or head, even a doubtful one; their plates are painted over.
@@ -26,7 +29,9 @@ def backgrounds(pictures: Sequence[Picture], width: int, height: int, most: int,
         if len(found) >= most:
             break
         if "plate" in picture.labelled and picture.width >= 480 and _is_street(picture):
-            found.append(_filling(_without_plates(picture), width, height))
+            rgb = _without_plates(picture)
+            if np.median(rgb) >= DARKEST:
+                found.append(_filling(rgb, width, height))
     return found
 
 
