@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from veil.domain.detection import ObjectClass
 from veil.errors import UsageError
 
-_HINT = (
-    "Say face, plate or head for each class of the model in its order, none for others; or face=0,plate=3."
-)
+_HINT = "Say face, plate, head or none for each class of the model in its order; or face=0,plate=3."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +36,10 @@ def parse_classes(text: str) -> Wanted:
         raise UsageError(f"--classes {text!r} mixes two ways of naming.", hint=_HINT)
     found: list[tuple[ObjectClass, int]] = []
     for position, word in enumerate(words):
-        name, _, index = word.partition("=")
-        if name == "none" and not index:
+        name, given, index = word.partition("=")
+        if word == "none":
             continue
-        if name not in list(ObjectClass) or (index and not (index.isascii() and index.isdecimal())):
+        if name not in list(ObjectClass) or (given and not (index.isascii() and index.isdecimal())):
             raise UsageError(f"--classes {text!r}: {word!r} is not a class.", hint=_HINT)
         found.append((ObjectClass(name), int(index) if index else position))
     kinds = tuple(kind for kind, _ in found)

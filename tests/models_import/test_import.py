@@ -158,7 +158,7 @@ def test_classes_of_a_yolov8_are_the_user_s_in_the_model_s_order(tmp_path: Path)
         "yolov8",
         "--threshold",
         "plate=0.5,0.3",
-        classes="plate,-,face",
+        classes="plate,none,face",
     )
     assert imported.selftest is not None
     bundle = load_bundle(tmp_path / "bundle")
@@ -302,6 +302,7 @@ def test_a_model_that_would_not_hide_faces_is_refused(
         (["--classes", "none"], "at least one"),
         (["--classes", "face,plate=1"], "two ways"),
         (["--classes", "face=x"], "not a class"),
+        (["--classes", "face="], "not a class"),
         (["--golden", "/nowhere/at/all"], "cannot be read"),
     ],
 )
