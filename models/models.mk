@@ -15,7 +15,8 @@ YUNET = $(TEACHERS)/yunet_n_640_640.onnx
 
 $(MODELS_ENV)/ready: models/requirements-train.txt requirements.lock
 	python3 -m venv $(MODELS_ENV)
-	$(MODELS_ENV)/bin/pip install -q -r requirements.lock -r models/requirements-train.txt
+	$(MODELS_ENV)/bin/pip install -q -r requirements.lock
+	$(MODELS_ENV)/bin/pip install -q -r models/requirements-train.txt
 	touch $@
 
 models: $(MODELS_ENV)/ready  ## train and release the detectors; DATA=folder, TEACHERS=folder (hours)
