@@ -29,8 +29,10 @@ from veil.detect.detector import Detector, load_detector
 from veil.detect.guard import DetectorGuard
 from veil.domain.clock import Clock, SystemClock
 from veil.emit import Emitter, PacketSink, SlatePlan
+from veil.frames.picture import ColorInfo
 from veil.host.sdnotify import Supervisor
 from veil.host.secrecy import forbid_memory_dumps
+from veil.last_stream import recall, remembering
 from veil.pipeline import LiveWay, Observer, Parts, Pipeline, Pools
 from veil.places import CameraPlaces
 from veil.sinks.housekeeping import Retention, repair_recordings
@@ -90,6 +92,10 @@ def _live_pipeline(
     places = CameraPlaces.of(config, camera.name)
     tally = Tally()
     observer = Observer(stats, log)
+    slate_size, slate_color = _SLATE_SIZE, ColorInfo()
+    if (last := recall(places.stream)) is not None:
+        slate_size, slate_color = (last.width, last.height), last.color
+        observer.frame_rate = last.frame_rate
     pools = Pools(camera.mask.lookback_s)
     packet_sinks: list[PacketSink] = []
     emitters: list[Emitter] = []
@@ -118,12 +124,13 @@ def _live_pipeline(
         )
         packet_sinks.append(scope.enter_context(sink))
     snapshot = scope.enter_context(SnapshotSink(camera.preview, places.snapshot, clock))
+    makers = emitter_makers(camera, lambda: observer.frame_rate, clock)
     emitter = Emitter(
-        emitter_makers(camera, lambda: observer.frame_rate, clock),
+        remembering(makers, places.stream, lambda: observer.frame_rate),
         lookback_ns=lookback_ns(camera),
         capacity=lambda: pools.room,
         timeline=LiveTimeline(clock.monotonic_ns()),
-        slates=SlatePlan(config.rtsp.slate_after_s, slate_lines(camera.name), _SLATE_SIZE),
+        slates=SlatePlan(config.rtsp.slate_after_s, slate_lines(camera.name), slate_size, slate_color),
         packet_sinks=packet_sinks,
         frame_sinks=[snapshot],
         log=log,

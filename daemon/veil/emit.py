@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
 
@@ -91,11 +91,12 @@ class Makers:
 
 @dataclass(frozen=True, slots=True)
 class SlatePlan:
-    """When and what a live camera shows instead of a picture. `size` is used before the first frame."""
+    """When and what a live camera shows instead of a picture. `size`, `color`: before the first frame."""
 
     after_s: float
     lines: tuple[str, ...]
     size: tuple[int, int]
+    color: ColorInfo = field(default_factory=ColorInfo)
 
 
 class Emitter:
@@ -305,7 +306,7 @@ class Emitter:
         last = self._last_info
         if last is None:
             width, height = plan.size
-            last = FrameInfo(0, 0, LIVE_TIME_BASE, 0, now_ns, width, height)
+            last = FrameInfo(0, 0, LIVE_TIME_BASE, 0, now_ns, width, height, plan.color)
         if not self._slating:
             self._slating = True
             self._log.append(Event(Kind.SLATE_STARTED, {}))

@@ -15,6 +15,7 @@ class CameraPlaces:
     log: Path
     recordings: Path
     state: Path
+    stream: Path
     snapshot: Path
     rtsp_socket: Path
 
@@ -25,6 +26,7 @@ class CameraPlaces:
             log=config.box.state_dir / "log" / camera / "events.jsonl",
             recordings=config.recordings(camera),
             state=runtime / "state.json",
+            stream=runtime / "stream.json",
             snapshot=runtime / "snapshot.jpg",
             rtsp_socket=config.box.runtime_dir / "rtsp.sock",
         )
