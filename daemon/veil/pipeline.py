@@ -120,7 +120,13 @@ class FileWay(Reliable[RawFrame]):
 
 @dataclass(frozen=True)
 class Parts:
-    """What a pipeline runs on. Made by `veil.camera` and `veil.anonymize`; tests put faults inside."""
+    """What a pipeline runs on. Made by `veil.camera` and `veil.anonymize`; tests put faults inside.
+
+    Attributes:
+        patience_s: how long the output stage may stand still.
+        source_patience_s: how long a live source may do nothing at all, not even fail to connect: then it
+            hangs in native code. Longer than its longest wait between two connections and their timeouts.
+    """
 
     source: Source
     analyser: Analyser
@@ -130,6 +136,7 @@ class Parts:
     log: EventSink
     clock: Clock
     patience_s: float
+    source_patience_s: float = 240.0
 
 
 class Pipeline:
@@ -199,6 +206,10 @@ class Pipeline:
             if threads[1].is_alive() and silent_s > 3 * parts.patience_s:
                 self._fail(PipelineError(f"The analysis stage has not moved for {silent_s:.0f} s."))
                 return
+            silent_s = (time.monotonic_ns() - parts.stats.sign_ns) / NANOSECONDS
+            is_hanging = parts.source.is_live and silent_s > parts.source_patience_s
+            if closing_s is None and threads[0].is_alive() and is_hanging:
+                self._fail(PipelineError(f"The source has not moved for {silent_s:.0f} s."))
             if closing_s is not None and not output.is_alive():
                 for thread in threads:
                     thread.join(max(0.0, closing_s + 1.0 - time.monotonic()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,14 +59,22 @@ class CameraStats:
         self._stages: dict[str, deque[int]] = {}
         self._picture = "ok"
         self._connected = False
+        self._sign_ns = time.monotonic_ns()
+
+    @property
+    def sign_ns(self) -> int:
+        """Monotonic time of the source's last deed: a frame, a drop, a connection made or lost."""
+        return self._sign_ns
 
     def captured(self, now_ns: int) -> None:
         with self._lock:
+            self._sign_ns = time.monotonic_ns()
             self._count["frames_in"] += 1
             self._in.append(now_ns)
 
     def dropped(self, reason: str) -> None:
         with self._lock:
+            self._sign_ns = time.monotonic_ns()
             self._dropped[reason] += 1
 
     def detected(self, by_class: Mapping[str, int], elapsed_ns: int) -> None:
@@ -103,6 +112,7 @@ class CameraStats:
 
     def connection(self, *, connected: bool) -> None:
         with self._lock:
+            self._sign_ns = time.monotonic_ns()
             self._connected = connected
 
     def stage(self, name: str, elapsed_ns: int) -> None:

@@ -103,6 +103,7 @@ class Camera:
             OracleDetector(), deadline_s=5.0, stuck_after_s=5.0, clock=clock, failed=lambda text: None
         )
         self.tracker: Any = _Tracker()
+        self.source_patience_s = 240.0
         self.way: Way = LiveWay(self.stats)
 
     @property
@@ -120,6 +121,7 @@ class Camera:
                 log=self.log,
                 clock=SystemClock(),
                 patience_s=self.patience_s,
+                source_patience_s=self.source_patience_s,
             )
         )
 
@@ -234,6 +236,14 @@ def test_an_analysis_that_hangs_is_left_behind_with_an_error() -> None:
         with pytest.raises(PipelineError, match="analysis"):
             camera.pipeline().run()
         release.set()
+
+
+def test_a_source_that_hangs_in_native_code_ends_the_process() -> None:
+    with Camera(_Emitter()) as camera:
+        camera.source_patience_s = 0.3
+        camera.switches.arm("hangs", value=5.0)
+        with pytest.raises(PipelineError, match="source"):
+            camera.pipeline().run()
 
 
 def test_a_pool_grows_with_the_frame_rate_and_keeps_room_for_the_look_back() -> None:
