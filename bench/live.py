@@ -55,6 +55,7 @@ def run_live(stream: Path, *, rate: int, cameras: int, seconds: float) -> list[L
         ]
         feeding = scope.enter_context(Supervision(sources))
         feeding.run(_after(2.0))
+        config.box.runtime_dir.mkdir(parents=True)
         begun = time.monotonic()
         box = scope.enter_context(Supervision(services(config)))
         first: dict[str, float] = {}

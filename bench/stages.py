@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections import defaultdict
@@ -17,6 +18,7 @@ from veil.audit.log import Unlogged
 from veil.capture.copy import FrameCopier, Rotation
 from veil.capture.file import FileSource
 from veil.config import CameraConfig
+from veil.config_load import load_config
 from veil.detect.detector import BundleDetector, load_detector
 from veil.domain.clock import SystemClock, media_ns
 from veil.emit import EncoderSpec
@@ -44,7 +46,8 @@ def stage_table(movie: Path) -> Table:
 
 
 def measure_stages(movie: Path) -> dict[str, list[float]]:
-    camera = CameraConfig(name="bench", source=str(movie), capture={"decoder_threads": 1})
+    camera = load_config(None, os.environ).camera_for("bench", str(movie))
+    camera = camera.model_copy(update={"capture": camera.capture.model_copy(update={"decoder_threads": 1})})
     clock = SystemClock()
     times: dict[str, list[float]] = defaultdict(list)
     with load_detector(camera.detector) as detector:

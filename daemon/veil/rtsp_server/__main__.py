@@ -76,7 +76,10 @@ def main() -> int:
             loop.run()
             supervisor.stopping()
     except OSError as error:
-        _report(f"{error.filename}: {error.strerror}. Choose another rtsp.port or end what listens there.")
+        _report(
+            f"cannot listen at {arguments.address}:{arguments.port} and {arguments.socket}: {error.strerror}. "
+            "Choose another rtsp.port or end what listens there, and check that the socket's folder exists."
+        )
         return EXIT_SINK
     return 0
 
