@@ -129,7 +129,16 @@ def residual_table(results: Mapping[tuple[str, str], list[Residual]], console: C
     table = Table(
         title="faces of the original (>= 10 px) that an independent detector still finds (IoU >= 0.4)"
     )
-    for name in ("", "detector", "score", "faces", "still found", "share", "new in the output"):
+    for name in (
+        "",
+        "detector",
+        "score",
+        "faces",
+        "still found",
+        "share",
+        "new in the output",
+        "picture masked",
+    ):
         table.add_column(name, justify="left" if name in {"", "detector"} else "right")
     for (hider, teacher), rows in results.items():
         for row in rows:
@@ -142,6 +151,7 @@ def residual_table(results: Mapping[tuple[str, str], list[Residual]], console: C
                 str(row.found),
                 f"[{style}]{row.share:.2%}[/]",
                 str(row.invented),
+                f"{row.masked_share:.1%}",
             )
     console.print(table)
 
@@ -157,6 +167,7 @@ def residual_json(results: Mapping[tuple[str, str], list[Residual]]) -> list[Fig
             "still_found": row.found,
             "share": _round(row.share),
             "new_in_output": row.invented,
+            "picture_masked": _round(row.masked_share),
         }
         for (hider, teacher), rows in results.items()
         for row in rows

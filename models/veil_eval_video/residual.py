@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from veil.frames.picture import Planes
+from veil_eval_video.flat import flat_mask
 from veil_eval_video.teachers import Face, Teacher
 
 SAME_IOU = 0.4
@@ -18,26 +19,47 @@ Sightings = list[list[Face]]
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """Faces of originals from a score on, how many are still found at that score, and new ones."""
+    """Faces of originals from a score on, how many are still found at that score, and new ones.
+
+    Attributes:
+        masked: sum over `frames` of the picture's share under masks: who hides all leaves nothing to find.
+    """
 
     score: float
     faces: int
     found: int
     invented: int
+    masked: float = 0.0
+    frames: int = 0
 
     @property
     def share(self) -> float:
         return self.found / self.faces if self.faces else float("nan")
 
+    @property
+    def masked_share(self) -> float:
+        return self.masked / self.frames if self.frames else float("nan")
+
     def __add__(self, other: Residual) -> Residual:
         return Residual(
-            self.score, self.faces + other.faces, self.found + other.found, self.invented + other.invented
+            self.score,
+            self.faces + other.faces,
+            self.found + other.found,
+            self.invented + other.invented,
+            self.masked + other.masked,
+            self.frames + other.frames,
         )
 
 
 def look(teacher: Teacher, clip: Iterable[Planes], every: int) -> Sightings:
     """What `teacher` sees in each `every`-th frame."""
     return [teacher.faces(planes) for number, planes in enumerate(clip) if number % every == 0]
+
+
+def masked_share(clip: Iterable[Planes], every: int) -> tuple[float, int]:
+    """Sum of the shares of each `every`-th picture that are under masks, and how many were looked at."""
+    shares = [float(flat_mask(planes).mean()) for number, planes in enumerate(clip) if number % every == 0]
+    return sum(shares), len(shares)
 
 
 def compare(original: Sightings, output: Sightings, score: float) -> Residual:

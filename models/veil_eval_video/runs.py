@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from veil_eval_video.coverage import Coverage
 from veil_eval_video.hiders import Hider
-from veil_eval_video.residual import Residual, compare, look
+from veil_eval_video.residual import Residual, compare, look, masked_share
 from veil_eval_video.teachers import Teacher
 from veil_eval_video.truth import read_folder
 from veil_eval_video.video import read_planes, shorten
@@ -57,9 +57,13 @@ def run_residual(
         for hider in hiders:
             target = _target(work, hider, clip.name)
             hider.hide(source, target)
+            masked, looked = masked_share(read_planes(target), plan.every)
             for teacher, sightings in zip(teachers, before, strict=True):
                 after = look(teacher, read_planes(target), plan.every)
-                found = [compare(sightings, after, score) for score in plan.scores]
+                found = [
+                    replace(compare(sightings, after, score), masked=masked, frames=looked)
+                    for score in plan.scores
+                ]
                 console.print(
                     f"{clip.name}, {hider.name}, {teacher.name}: "
                     + ", ".join(f"{one.found} of {one.faces} at {one.score:g}" for one in found)
