@@ -30,6 +30,7 @@ from veil.detect.guard import DetectorGuard
 from veil.domain.clock import Clock, SystemClock
 from veil.emit import Emitter, PacketSink, SlatePlan
 from veil.frames.picture import ColorInfo
+from veil.host.memory import give_freed_memory_back
 from veil.host.sdnotify import Supervisor
 from veil.host.secrecy import forbid_memory_dumps
 from veil.last_stream import recall, remembering
@@ -57,6 +58,7 @@ def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | Non
     """
     # Each camera has its share of the cores; OpenCV's own threads would take the others'.
     cv2.setNumThreads(1)
+    give_freed_memory_back()
     forbid_memory_dumps()
     clock, stats, supervisor = SystemClock(), CameraStats(), Supervisor()
     places = CameraPlaces.of(config, camera.name)

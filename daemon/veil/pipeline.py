@@ -243,6 +243,7 @@ class Pipeline:
                     parts.way.put(raw)
                 except BaseException:
                     raw.release()
+                    parts.stats.dropped("stopped")
                     raise
         finally:
             parts.way.close()

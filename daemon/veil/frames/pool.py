@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 
 import av
 import numpy as np
@@ -59,7 +58,7 @@ class SlotPool:
         self.width = even(width)
         self.height = even(height)
         self._slots = [Slot(index, self.width, self.height) for index in range(count)]
-        self._free: deque[Slot] = deque(self._slots)
+        self._free = list(self._slots)
         self._free_ids = set(range(count))
         self._changed = threading.Condition()
 
@@ -80,7 +79,8 @@ class SlotPool:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     return None
-            slot = self._free.popleft()
+            # The last one that came back: slots that are never needed at once stay untouched memory.
+            slot = self._free.pop()
             self._free_ids.discard(slot.index)
             return slot
 

@@ -77,8 +77,8 @@ def main() -> int:
             supervisor.stopping()
     except OSError as error:
         _report(
-            f"cannot listen at {arguments.address}:{arguments.port} and {arguments.socket}: {error.strerror}. "
-            "Choose another rtsp.port or end what listens there, and check that the socket's folder exists."
+            f"cannot listen at {arguments.address}:{arguments.port} and {arguments.socket}: {error.strerror}."
+            " Choose another rtsp.port or end what listens there, and check that the socket's folder exists."
         )
         return EXIT_SINK
     return 0
