@@ -13,10 +13,10 @@ from veil_models.boxes import Array
 from veil_models.dataset import CLASSES, Origin, Picture
 from veil_models.detect import Detector, letterbox
 from veil_models.fuse import HEADS_CALLED_FACES
-from veil_models.metrics import BUCKETS, Tally, Truth
+from veil_models.metrics import BUCKETS, Tally, Truth, pair
 from veil_models.pack import Pixels
 
-FLOOR = 0.03
+FLOOR = 0.05
 """Detections below this score are not looked at."""
 
 PRECISION = {"face": 0.92, "plate": 0.92, "head": 0.85}
@@ -92,11 +92,12 @@ def evaluate(
         for category in wanted:
             truth = truth_of(picture, category, scale)
             mine = found.of(CLASSES.index(category))
+            pairs = pair(mine, truth)
             for key in (category, f"{category}/{picture.source}"):
                 entry = entries.setdefault(key, _Entry({i: Tally() for i in (0.4, *IOUS)}, []))
                 for iou, tally in entry.at.items():
                     if iou == 0.4 or "/" not in key:
-                        tally.add(mine, truth, iou)
+                        tally.add_pairs(pairs, iou)
                 entry.covered.append((truth.xyxy[~truth.ignore], mine.xyxy, mine.score))
     figures = {k: _figures(e, k.split("/", maxsplit=1)[0], thresholds) for k, e in sorted(entries.items())}
     return figures, {k: e.at[0.4] for k, e in entries.items()}

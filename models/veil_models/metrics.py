@@ -24,6 +24,36 @@ class Truth:
     ignore: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """One picture's detections of one class against its truth, whatever IoU a match then takes.
+
+    `score`, `size` [N] and `inside` [N] (half of it lies in an ignored box) of the detections, best score
+    first; `overlap` [N, M] with the truths; `truth_size`, `ignored` [M].
+    """
+
+    score: Array
+    size: Array
+    inside: npt.NDArray[np.bool_]
+    overlap: Array
+    truth_size: Array
+    ignored: npt.NDArray[np.bool_]
+
+
+def pair(found: Found, truth: Truth) -> Pairs:
+    """All that matching needs, computed once."""
+    order = np.argsort(-found.score, kind="stable")
+    boxes = found.xyxy[order]
+    sides = (truth.xyxy[:, 2:] - truth.xyxy[:, :2]).max(1, initial=0.0)
+    ignored = truth.ignore | (sides < SMALLEST)
+    low = np.maximum(boxes[:, None, :2], truth.xyxy[None, ignored, :2])
+    high = np.minimum(boxes[:, None, 2:], truth.xyxy[None, ignored, 2:])
+    area = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-6)
+    inside = (np.clip(high - low, 0, None).prod(2) / area[:, None] >= 0.5).any(1)
+    size = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0)
+    return Pairs(found.score[order], size, inside, iou_matrix(boxes, truth.xyxy), sides, ignored)
+
+
 @dataclass(slots=True)
 class Tally:
     """Matches of one class over many pictures; every list has one entry per detection or per truth."""
@@ -42,30 +72,30 @@ class Tally:
         A detection that fits no free truth but lies on an ignored one (IoU >= `iou`, or half of it inside) or
         is itself smaller than SMALLEST does not count.
         """
-        self.pictures += 1
-        sides = (truth.xyxy[:, 2:] - truth.xyxy[:, :2]).max(1, initial=0.0)
-        ignored = truth.ignore | (sides < SMALLEST)
-        overlap = iou_matrix(found.xyxy, truth.xyxy)
-        taken = np.zeros(len(sides), bool)
-        best = np.zeros(len(sides), np.float32)
-        for i in np.argsort(-found.score, kind="stable"):
-            size = float((found.xyxy[i, 2:] - found.xyxy[i, :2]).max())
-            free = np.where(taken | ignored, 0.0, overlap[i]) if len(sides) else np.zeros(0)
-            j = int(free.argmax()) if len(free) else -1
-            if j >= 0 and free[j] >= iou:
-                taken[j] = True
-                best[j] = found.score[i]
-                self._detection(float(found.score[i]), float(free[j]), float(sides[j]), hit=True)
-            elif size >= SMALLEST and not _on_ignored(found.xyxy[i], truth.xyxy[ignored], iou):
-                self._detection(float(found.score[i]), 0.0, size, hit=False)
-        self.truth_size += [float(v) for v in sides[~ignored]]
-        self.truth_score += [float(v) for v in best[~ignored]]
+        self.add_pairs(pair(found, truth), iou)
 
-    def _detection(self, score: float, overlap: float, size: float, *, hit: bool) -> None:
-        self.score.append(score)
-        self.overlap.append(overlap)
-        self.size.append(size)
-        self.hit.append(hit)
+    def add_pairs(self, pairs: Pairs, iou: float) -> None:
+        """The same, for pairs computed before."""
+        self.pictures += 1
+        overlap = np.where(pairs.ignored[None], 0.0, pairs.overlap)
+        skip = pairs.inside | (np.where(pairs.ignored[None], pairs.overlap, 0.0) >= iou).any(1)
+        skip |= pairs.size < SMALLEST
+        matched = np.full(len(pairs.score), -1)
+        best = np.zeros(len(pairs.truth_size))
+        for i in np.flatnonzero((overlap >= iou).any(1)):
+            j = int(overlap[i].argmax())
+            if overlap[i, j] >= iou:
+                matched[i], best[j] = j, pairs.score[i]
+                self.overlap.append(float(overlap[i, j]))
+                overlap[:, j] = 0.0
+        hit = matched >= 0
+        counted = hit | ~skip
+        size = np.where(hit, pairs.truth_size[matched], pairs.size) if len(best) else pairs.size
+        self.score += pairs.score[counted].tolist()
+        self.hit += hit[counted].tolist()
+        self.size += size[counted].tolist()
+        self.truth_size += pairs.truth_size[~pairs.ignored].tolist()
+        self.truth_score += best[~pairs.ignored].tolist()
 
     def curve(self, low: float = 0.0, high: float = 1e9) -> Curve:
         """Precision and recall over all thresholds, for sizes in [low, high)."""
@@ -79,19 +109,9 @@ class Tally:
 
     def mean_overlap(self, threshold: float) -> float:
         """Mean IoU of the matches at a threshold."""
-        values = [
-            o for o, s, h in zip(self.overlap, self.score, self.hit, strict=True) if h and s >= threshold
-        ]
+        scores = [s for s, h in zip(self.score, self.hit, strict=True) if h]
+        values = [o for o, s in zip(self.overlap, scores, strict=True) if s >= threshold]
         return float(np.mean(values)) if values else 0.0
-
-
-def _on_ignored(box: Array, ignored: Array, iou: float) -> bool:
-    if len(ignored) == 0:
-        return False
-    low, high = np.maximum(ignored[:, :2], box[:2]), np.minimum(ignored[:, 2:], box[2:])
-    shared = np.clip(high - low, 0, None).prod(1)
-    inside = shared / max(float((box[2:] - box[:2]).prod()), 1e-6)
-    return bool((inside >= 0.5).any() or (iou_matrix(box[None], ignored) >= iou).any())
 
 
 @dataclass(frozen=True, slots=True)
