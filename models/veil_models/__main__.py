@@ -91,15 +91,6 @@ def _speed(a: argparse.Namespace) -> None:
         print(size, "  ".join(f"{name} {value:.2f} ms" for name, value in times.items()))
 
 
-def _import(a: argparse.Namespace) -> None:
-    import onnx
-
-    from veil_models.imports import IMPORTERS, write_bundle
-
-    imported = IMPORTERS[a.kind](onnx.load(str(a.model)), (a.size[0], a.size[1]))
-    write_bundle(a.bundle, imported, a.name, a.terms, ["face"])
-
-
 def _shrink(a: argparse.Namespace) -> None:
     from veil_models.checkpoint import shrink
 
@@ -164,14 +155,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--yunet", type=Path)
     sub = command("manifest", _manifest, "write the hashes of a bundle's files anew")
     sub.add_argument("--bundle", type=Path, required=True)
-    sub = command("import", _import, "a face detector of somebody else, as ONNX, into a bundle of your own")
-    kinds = ("yunet", "centerface", "scrfd", "retinaface", "yolov5_face", "yolov8")
-    sub.add_argument("--kind", choices=kinds, required=True)
-    sub.add_argument("--model", type=Path, required=True)
-    sub.add_argument("--bundle", type=Path, required=True)
-    sub.add_argument("--name", required=True)
-    sub.add_argument("--terms", required=True, help="the licence of the weights")
-    sub.add_argument("--size", type=int, nargs=2, default=(640, 384), metavar=("WIDTH", "HEIGHT"))
     sub = command("shrink", _shrink, "a checkpoint small enough to commit")
     sub.add_argument("--checkpoint", type=Path, required=True)
     sub.add_argument("--out", type=Path, required=True)
