@@ -12,6 +12,7 @@ from typing import Protocol
 from veil.audit.event import Event, Kind, canonical_line
 from veil.domain.clock import Clock
 from veil.errors import LogError
+from veil.host.disk import sync_directory
 
 RESERVE_BYTES = 1 << 20
 
@@ -74,7 +75,7 @@ class EventLog:
             self._next, self._size, torn = self._recover()
             if reserve_bytes:
                 self._reserve_space(reserve_bytes)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
             if torn:
                 self.append(Event(Kind.LOG_REPAIRED, {"bytes_cut": torn}))
         except OSError as error:
@@ -194,11 +195,3 @@ class EventLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

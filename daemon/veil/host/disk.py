@@ -73,3 +73,12 @@ def write_speed(directory: Path, size: int) -> float:
         file.flush()
         os.fsync(file.fileno())
     return max(size, MEBIBYTE) / max(time.monotonic() - began, 1e-6)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes created, renamed and removed names durable. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -14,8 +14,9 @@ import av
 from av.error import FFmpegError
 
 from veil.errors import SinkError
+from veil.host.disk import sync_directory
 from veil.sinks.mp4_boxes import Layout, walk
-from veil.sinks.segment_file import CLOSED, PART, free_path, full_or_broken, move_aside, sync_directory
+from veil.sinks.segment_file import CLOSED, PART, free_path, full_or_broken, move_aside
 
 _BLOCK: Final = 1 << 20
 

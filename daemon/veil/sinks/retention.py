@@ -11,8 +11,9 @@ from typing import Final
 from veil.config import RecorderConfig
 from veil.domain.clock import NANOSECONDS, Clock
 from veil.errors import SinkError
+from veil.host.disk import sync_directory
 from veil.sinks.repair import sha256_of
-from veil.sinks.segment_file import CLOSED, full_or_broken, segment_number, segment_start_ns, sync_directory
+from veil.sinks.segment_file import CLOSED, full_or_broken, segment_number, segment_start_ns
 
 _DAY_NS: Final = 86_400 * NANOSECONDS
 _GIBIBYTE: Final = 1 << 30

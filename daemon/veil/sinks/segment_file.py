@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from veil.errors import DiskFullError, SinkError
+from veil.host.disk import sync_directory
 
 PART: Final = ".mp4.part"
 CLOSED: Final = ".mp4"
@@ -44,15 +45,6 @@ def segment_start_ns(name: str) -> int | None:
     except ValueError:
         return None
     return int(start.timestamp()) * 1_000_000_000 + start.microsecond * 1000
-
-
-def sync_directory(directory: Path) -> None:
-    """Makes created, renamed and removed names durable. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def free_bytes(directory: Path) -> int:
