@@ -226,7 +226,8 @@ class Pipeline:
 
     def _fail(self, error: BaseException) -> None:
         with self._error_lock:
-            if self._error is None:
+            # A closed channel is what the others see of the stage that really failed.
+            if self._error is None or isinstance(self._error, ChannelClosedError):
                 self._error = error
         self._failed.set()
         self._parts.way.close()

@@ -238,6 +238,8 @@ class Rig:
             log = FaultyLog(switches, real_log)
             log.append(Event(Kind.CAMERA_STARTED, {}))
             observer, tally = Observer(stats, log), Tally()
+            # Of runs that are over, only those that miss a slot are of interest.
+            self.pools[:] = [pool for pool in self.pools if pool.free != pool.count]
             pools = _KeptPools(LOOKBACK_S, self.pools)
             with contextlib.suppress(SinkError):
                 repair_recordings(recordings, log)

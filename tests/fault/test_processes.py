@@ -110,6 +110,8 @@ def test_whatever_process_fails_the_viewer_sees_something_safe_and_then_live_aga
 ) -> None:
     cv2.setNumThreads(1)
     monkeypatch.setattr(supervise, "WATCHDOG_S", _WATCHDOG_S)
+    # So many failures in a minute would be waited for longer and longer.
+    monkeypatch.setattr(supervise, "_BACKOFF_S", (0.5,))
     chance = random.Random(SEED)
     todo = [*FAULTS, *chance.choices(FAULTS, k=ROUNDS)]
     chance.shuffle(todo)

@@ -21,7 +21,7 @@ from veil.sinks import segment_file
 
 COUNT = int(os.environ.get("VEIL_FAULTS", "500"))
 SEED = int(os.environ.get("VEIL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
-RIGS = 3
+RIGS = 4
 SHOWN_WITHIN_S = 1.0
 # What the scheduler of a busy machine may take on top.
 ALLOWANCE_S = float(os.environ.get("VEIL_ALLOWANCE_S", "1.0"))
