@@ -70,3 +70,4 @@ clean:  ## what was made here, except recordings
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 -include models/models.mk
+-include models/eval-video.mk

@@ -213,9 +213,9 @@ class DetectorConfig(Section):
 class TrackerConfig(Section):
     """`[tracker]`: how long and how far a box is carried on without a detection."""
 
-    hold_s: float = Field(1.0, ge=0.2, le=10, description="seconds a track that is not seen stays masked")
+    hold_s: float = Field(0.6, ge=0.2, le=10, description="seconds a track that is not seen stays masked")
     growth_per_s: float = Field(
-        0.25, ge=0, le=2, description="share of its size by which such a box grows each second"
+        0.15, ge=0, le=2, description="share of its size by which such a box grows each second"
     )
     match_iou: float = Field(
         0.15, gt=0, lt=1, description="overlap (0..1) from which a detection continues a track"

@@ -142,3 +142,9 @@ def test_beyond_the_bound_on_pairs_boxes_are_passed_on_as_they_are() -> None:
     rows = [(0, 0, 600, 380, 0.5, 0)] * 600
     merged = merge([seen(None, *rows), seen(LEFT, *rows)], *FRAME)
     assert len(merged) == 1200
+
+
+def test_a_sure_face_is_not_blown_up_by_a_weak_huge_box() -> None:
+    face, huge = (300, 200, 337, 250, 0.84, 0), (40, 10, 660, 747, 0.05, 0)
+    found = merge([seen(None, huge), seen(LEFT, face)], *FRAME)
+    assert boxes(found) == [list(huge[:4]), list(face[:4])]

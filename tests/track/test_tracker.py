@@ -25,7 +25,7 @@ THRESHOLDS = {
 
 
 def tracker(**config: float) -> Tracker:
-    return Tracker(TrackerConfig(**config), THRESHOLDS)
+    return Tracker(TrackerConfig(**{"hold_s": 1.0, "growth_per_s": 0.25, **config}), THRESHOLDS)
 
 
 def face(x: float, y: float = 100, size: float = 40, score: float = 0.9) -> Detection:

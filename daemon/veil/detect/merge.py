@@ -19,6 +19,11 @@ EDGE = 4.0
 SAME_IOU = 0.45
 SAME_COVERED = 0.8
 CUT_COVERED = 0.5
+SAME_TIMES_LARGER = 2.5
+"""A box that lies in one larger than this many times is another object, or one of the two is wrong."""
+SIDES_AGREE = 0.6
+SCORES_AGREE = 0.5
+"""A weak box does not enlarge one that is sure of itself by more than this factor."""
 MAX_PAIRS = 500_000
 """Pairs of boxes that are compared. Beyond, duplicates stay: more is hidden twice, nothing is lost."""
 
@@ -35,8 +40,8 @@ def merge(seen: Sequence[Seen], width: int, height: int) -> Found:
     """The objects of a frame of `width` x `height`, each once.
 
     Boxes of one look are taken as they are. Boxes of different looks and the same class are united where they
-    overlap as duplicates do, or where a tile's inner edge has cut one of them and half of the smaller lies in
-    the other. A united box is the smallest around its parts and has their best score: every input box lies
+    overlap as duplicates do, or where a tile's inner edge has cut the smaller one, half of it lies in the
+    other, and a side and the scores agree. A united box is the smallest around its parts and has their best score: every input box lies
     within an output box of its class whose score is no lower. Over MAX_PAIRS nothing is united.
     """
     filled = [each for each in seen if len(each.found)]
@@ -53,7 +58,7 @@ def merge(seen: Sequence[Seen], width: int, height: int) -> Found:
     if len(pairs[0]) > MAX_PAIRS:
         return Found(boxes, scores, labels)
     pairs = _where(pairs, (labels[pairs[0]] == labels[pairs[1]]) & (look[pairs[0]] != look[pairs[1]]))
-    pairs = _where(pairs, _same(boxes, cut, pairs))
+    pairs = _where(pairs, _same(boxes, scores, cut, pairs))
     if not len(pairs[0]):
         return Found(boxes, scores, labels)
     return _united(boxes, scores, labels, _groups(len(boxes), pairs))
@@ -77,21 +82,26 @@ def _where(pairs: Pairs, chosen: Bools) -> Pairs:
     return pairs[0][chosen], pairs[1][chosen]
 
 
-def _same(boxes: Floats, cut: Bools, pairs: Pairs) -> Bools:
+def _same(boxes: Floats, scores: Floats, cut: Bools, pairs: Pairs) -> Bools:
     """Which pairs are one object."""
     one, other = boxes[pairs[0]], boxes[pairs[1]]
     shared = np.maximum(np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2]), 0)
     one_sides, other_sides = one[:, 2:] - one[:, :2], other[:, 2:] - other[:, :2]
     one_area, other_area = one_sides.prod(axis=1), other_sides.prod(axis=1)
     common = shared.prod(axis=1)
-    smaller = np.minimum(one_area, other_area)
+    smaller, larger = np.minimum(one_area, other_area), np.maximum(one_area, other_area)
     duplicate = common >= SAME_IOU * (one_area + other_area - common)
-    covered = common >= SAME_COVERED * smaller
+    covered = (common >= SAME_COVERED * smaller) & (larger <= SAME_TIMES_LARGER * smaller)
     one_cut, other_cut = cut[pairs[0]], cut[pairs[1]]
+    sides_agree = np.minimum(one_sides, other_sides) >= SIDES_AGREE * np.maximum(one_sides, other_sides)
+    piece = (one_cut & (one_area <= other_area)) | (other_cut & (other_area <= one_area))
+    joined = piece & (common >= CUT_COVERED * smaller) & sides_agree.any(axis=1)
     # Two parts of a long object share only the tiles' overlap, but nearly all of their other side.
-    aligned = (shared >= SAME_COVERED * np.minimum(one_sides, other_sides)).any(axis=1) & one_cut & other_cut
-    joined = ((one_cut | other_cut) & (common >= CUT_COVERED * smaller)) | aligned
-    same: Bools = (common > 0) & (duplicate | covered | joined)
+    aligned = (shared >= SAME_COVERED * np.minimum(one_sides, other_sides)) & sides_agree
+    parts = aligned.any(axis=1) & one_cut & other_cut
+    one_score, other_score = scores[pairs[0]], scores[pairs[1]]
+    agree = np.minimum(one_score, other_score) >= SCORES_AGREE * np.maximum(one_score, other_score)
+    same: Bools = (common > 0) & (duplicate | ((covered | joined | parts) & agree))
     return same
 
 
