@@ -41,8 +41,9 @@ def merge(seen: Sequence[Seen], width: int, height: int) -> Found:
 
     Boxes of one look are taken as they are. Boxes of different looks and the same class are united where they
     overlap as duplicates do, or where a tile's inner edge has cut the smaller one, half of it lies in the
-    other, and a side and the scores agree. A united box is the smallest around its parts and has their best score: every input box lies
-    within an output box of its class whose score is no lower. Over MAX_PAIRS nothing is united.
+    other, and a side and the scores agree. A united box is the smallest around its parts and has their best
+    score: every input box lies within an output box of its class whose score is no lower. Over MAX_PAIRS
+    nothing is united.
     """
     filled = [each for each in seen if len(each.found)]
     if not filled:
