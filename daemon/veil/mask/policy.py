@@ -85,6 +85,9 @@ class MaskPolicy:
         margins = np.array([policy.margin for _, policy in hidden])[:, None]
         least = np.array([policy.min_size for _, policy in hidden])[:, None]
         np.clip(corners, -FURTHEST, FURTHEST, out=corners)
+        # A detector's box may be the wrong way round; the tracker turns it, stills have none.
+        low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
+        corners = np.concatenate([low, high], axis=1)
         sides = corners[:, 2:] - corners[:, :2]
         grow = sides * margins
         grow += np.maximum(0, least - sides - 2 * grow) / 2
