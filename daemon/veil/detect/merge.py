@@ -120,7 +120,7 @@ def _groups(count: int, pairs: Pairs) -> Indices:
 
 
 def _united(boxes: Floats, scores: Floats, labels: Indices, group: Indices) -> Found:
-    count = int(group.max()) + 1
+    count = int(np.max(group)) + 1
     low, high = np.full((count, 2), np.inf, np.float32), np.full((count, 2), -np.inf, np.float32)
     np.minimum.at(low, group, boxes[:, :2])
     np.maximum.at(high, group, boxes[:, 2:])

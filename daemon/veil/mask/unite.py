@@ -11,6 +11,7 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from veil.domain.cover import ChromaMask, Operator, Region, Solid, strength
 from veil.domain.geometry import EvenRect
@@ -96,7 +97,7 @@ def _united(first: Region, second: Region) -> Region:
     if isinstance(first.shape, EvenRect) and isinstance(second.shape, EvenRect):
         return Region(first.shape.union(second.shape), operator)
     masks = [region.shape for region in (first, second) if isinstance(region.shape, ChromaMask)]
-    cells = np.logical_or.reduce([mask.cells for mask in masks])
+    cells: NDArray[np.bool_] = np.asarray(np.stack([mask.cells for mask in masks]).any(axis=0))
     for region in (first, second):
         if isinstance(rect := region.shape, EvenRect):
             cells[rect.y0 // 2 : rect.y1 // 2, rect.x0 // 2 : rect.x1 // 2] = True
