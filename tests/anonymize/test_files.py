@@ -98,6 +98,28 @@ def test_odd_sizes_are_padded_not_refused(tmp_path: Path, width: int, height: in
     assert {luma.shape for luma in lumas(tmp_path / "out.mp4")} == {(height + height % 2, width + width % 2)}
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_change_of_size_in_the_middle_goes_on_in_the_same_file(tmp_path: Path, suffix: str) -> None:
+    parts = [
+        write_clip(
+            tmp_path / f"{number}.ts",
+            Clip(
+                width=width,
+                height=width * 3 // 4,
+                frames=20,
+                timestamps=tuple(3600 * (number * 20 + index) for index in range(20)),
+                time_base=Fraction(1, 90_000),
+            ),
+        )
+        for number, width in enumerate((320, 480))
+    ]
+    (tmp_path / "in.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    anonymize(tmp_path / "in.ts", tmp_path / f"out{suffix}")
+    pictures = lumas(tmp_path / f"out{suffix}")
+    assert [luma.shape for luma in pictures] == [(240, 320)] * 20 + [(360, 480)] * 20
+    assert [number_of(luma) for luma in pictures] == [*range(20), *range(20)]
+
+
 def test_nothing_but_the_picture_is_carried_over(tmp_path: Path) -> None:
     secret = "Rue-du-Secret-17"
     clip = Clip(frames=12, audio=True, data=True, sei=secret, metadata=(("service_name", secret),))
