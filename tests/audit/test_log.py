@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,15 +53,17 @@ def test_torn_tail_is_cut_and_the_repair_is_an_event(
 
 
 def test_second_process_cannot_open_the_log(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from veil.audit.log import EventLog\n"
+        "from veil.domain.clock import SystemClock\n"
+        "EventLog(Path(sys.argv[1]), 'front', SystemClock())"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "events.jsonl")]
     with EventLog(tmp_path / "events.jsonl", "front", CLOCK):
-        child = os.fork()
-        if child == 0:
-            try:
-                EventLog(tmp_path / "events.jsonl", "front", CLOCK)
-            except LogError:
-                os._exit(7)
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "LogError" in done.stderr
+    assert subprocess.run(command, check=False).returncode == 0
 
 
 def test_failing_write_is_a_named_error_and_the_log_stays_whole(
