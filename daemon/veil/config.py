@@ -213,9 +213,9 @@ class DetectorConfig(Section):
 class TrackerConfig(Section):
     """`[tracker]`: how long and how far a box is carried on without a detection."""
 
-    hold_s: float = Field(0.6, ge=0.2, le=10, description="seconds a track that is not seen stays masked")
+    hold_s: float = Field(0.5, ge=0.2, le=10, description="seconds a track that is not seen stays masked")
     growth_per_s: float = Field(
-        0.15, ge=0, le=2, description="share of its size by which such a box grows each second"
+        0.1, ge=0, le=2, description="share of its size by which such a box grows each second"
     )
     match_iou: float = Field(
         0.15, gt=0, lt=1, description="overlap (0..1) from which a detection continues a track"
@@ -232,7 +232,7 @@ class PolicyConfig(Section):
         "solid", description="solid reveals nothing; pixelate and blur keep a rest of the picture"
     )
     margin: float = Field(
-        0.15, ge=0, le=1, description="share of the box's width and height added on each side"
+        0.1, ge=0, le=1, description="share of the box's width and height added on each side"
     )
     min_size: int = Field(12, ge=8, le=256, description="pixels; smaller masks are enlarged to this")
     cells: int = Field(6, ge=1, le=8, description="pixelate: cells along the longer side at most")
@@ -275,7 +275,7 @@ class MaskConfig(Section):
         0.5, ge=0, le=5, description="seconds a frame waits, so that new tracks cover the frames before"
     )
     face: PolicyConfig = Field(PolicyConfig(), description="how faces are hidden")
-    plate: PolicyConfig = Field(PolicyConfig(margin=0.1), description="how licence plates are hidden")
+    plate: PolicyConfig = Field(PolicyConfig(), description="how licence plates are hidden")
     head: PolicyConfig | None = Field(
         None, description="how heads are hidden; unset: heads only keep face tracks alive"
     )

@@ -33,7 +33,7 @@ SIZES = {"veil-s": (640, 384), "veil-n": (320, 320)}
 """Width and height that a bundle is made for."""
 
 THRESHOLDS: dict[str, dict[str, Threshold]] = {
-    name: {"face": Threshold(0.32, 0.15), "plate": Threshold(0.32, 0.15), "head": Threshold(0.40, 0.20)}
+    name: {"face": Threshold(0.32, 0.15), "plate": Threshold(0.32, 0.15), "head": Threshold(0.50, 0.30)}
     for name in SIZES
 }
 """Chosen from the validation curves for recall: what is overlooked is seen by somebody, what is masked in
