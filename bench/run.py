@@ -85,7 +85,7 @@ def print_live(console: Console, results: list[LiveResult]) -> None:
         "p50 ms",
         "p99 ms",
         "detect ms",
-        "RSS MiB",
+        "peak RSS MiB",
         "first s",
     ):
         table.add_column(heading, justify="right")
