@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from typing import Protocol
 from veil.analyse import Analysed
 from veil.audit.event import Event, Kind, Value
 from veil.audit.log import EventSink
-from veil.audit.tally import FrameTally, Tally
+from veil.audit.tally import FrameTally, Tally, packed
 from veil.domain.clock import NANOSECONDS, Clock
 from veil.domain.cover import Cover, Reason, Regions, WholeFrame
 from veil.domain.detection import DetectionReport
@@ -323,21 +323,19 @@ class Emitter:
                 self._stats.hidden()
                 self._note_whole(reason)
                 whole: str | None = str(reason)
-                masks = 0
-                operators: tuple[str, ...] = ()
+                operators: Counter[str] = Counter()
             case Regions(regions=regions):
-                whole, masks = None, len(regions)
-                operators = tuple(type(region.operator).__name__.lower() for region in regions)
+                whole = None
+                operators = Counter(type(region.operator).__name__.lower() for region in regions)
         detections = item.report.detections if isinstance(item.report, DetectionReport) else ()
         self._tally.add(
             FrameTally(
                 sequence=masked.info.sequence,
-                detections=tuple(str(detection.kind) for detection in detections),
-                tracks=tuple((str(track.kind), track.track_id) for track in item.tracks),
+                detections=Counter(str(detection.kind) for detection in detections),
+                tracks=packed((str(track.kind), track.track_id) for track in item.tracks),
                 lowest_score_permille=min(
                     (int(detection.score * 1000) for detection in detections), default=None
                 ),
-                masks=masks,
                 operators=operators,
                 whole_reason=whole,
             )

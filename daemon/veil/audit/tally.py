@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,15 +15,27 @@ _MOST_FRAMES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class FrameTally:
-    """Counts of one frame that left: `tracks` are (class, track id), `scores` in thousandths."""
+    """Counts of one frame that left, small enough to keep for every frame of a segment.
+
+    Attributes:
+        detections, operators: how many of each class and operator.
+        tracks: by class, the ids as `packed` makes them.
+    """
 
     sequence: int
-    detections: tuple[str, ...]
-    tracks: tuple[tuple[str, int], ...]
+    detections: Mapping[str, int]
+    tracks: Mapping[str, bytes]
     lowest_score_permille: int | None
-    masks: int
-    operators: tuple[str, ...]
+    operators: Mapping[str, int]
     whole_reason: str | None
+
+
+def packed(tracks: Iterable[tuple[str, int]]) -> Mapping[str, bytes]:
+    """(class, track id) pairs as eight bytes an id."""
+    by_kind: dict[str, array[int]] = {}
+    for kind, track_id in tracks:
+        by_kind.setdefault(kind, array("Q")).append(track_id)
+    return {kind: ids.tobytes() for kind, ids in by_kind.items()}
 
 
 class Tally:
@@ -52,13 +65,11 @@ def totals(frames: Iterable[FrameTally]) -> Mapping[str, Value]:
     whole: Counter[str] = Counter()
     operators: Counter[str] = Counter()
     lowest: int | None = None
-    masks = 0
     for frame in frames:
         detections.update(frame.detections)
         operators.update(frame.operators)
-        masks += frame.masks
-        for kind, track_id in frame.tracks:
-            tracks.setdefault(kind, set()).add(track_id)
+        for kind, ids in frame.tracks.items():
+            tracks.setdefault(kind, set()).update(array("Q", ids))
         if frame.whole_reason is not None:
             whole[frame.whole_reason] += 1
         if frame.lowest_score_permille is not None:
@@ -66,7 +77,7 @@ def totals(frames: Iterable[FrameTally]) -> Mapping[str, Value]:
     return {
         "detections": dict(sorted(detections.items())),
         "tracks": {kind: len(ids) for kind, ids in sorted(tracks.items())},
-        "masks": masks,
+        "masks": operators.total(),
         "operators": dict(sorted(operators.items())),
         "whole_frames": dict(sorted(whole.items())),
         "lowest_score_permille": lowest,
