@@ -14,7 +14,7 @@ from veil.analyse import Analyser
 from veil.assemble import emitter_makers, lookback_ns
 from veil.audit.event import Event, Kind, Value
 from veil.audit.log import EventSink, note_fault
-from veil.audit.tally import Tally
+from veil.audit.tally import Totals
 from veil.capture.file import FileSource
 from veil.capture.still import SUFFIXES as STILL_SUFFIXES
 from veil.capture.still import open_still
@@ -133,9 +133,9 @@ class Anonymizer:
         """Anonymizes one file. Raises VeilError; the output's name then does not exist or is the old file."""
         source_hash = _sha256(job.source)
         job.output.parent.mkdir(parents=True, exist_ok=True)
-        tally = Tally()
+        tally = Totals()
         result = self._still(job) if job.is_still else self._video(job, progress, tally)
-        totals = dict(tally.close_segment(0, 2**62)) if not job.is_still else {}
+        totals = {} if job.is_still else dict(tally.data())
         data: dict[str, Value] = {
             "source_sha256": source_hash,
             "output_sha256": _sha256(job.output),
@@ -149,7 +149,7 @@ class Anonymizer:
         self._log.append(Event(Kind.FILE_ANONYMIZED, data))
         return result
 
-    def _video(self, job: Job, progress: Progress, tally: Tally) -> Result:
+    def _video(self, job: Job, progress: Progress, tally: Totals) -> Result:
         config, clock, stats = self._config, self._clock, CameraStats()
         pools = Pools(config.mask.lookback_s, least_frame_rate=_DENSEST_FRAME_RATE)
         observer = Observer(stats, self._log)

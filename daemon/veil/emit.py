@@ -14,7 +14,7 @@ from typing import Protocol
 from veil.analyse import Analysed
 from veil.audit.event import Event, Kind, Value
 from veil.audit.log import EventSink
-from veil.audit.tally import FrameTally, Tally, packed
+from veil.audit.tally import FrameTally, packed
 from veil.domain.clock import NANOSECONDS, Clock
 from veil.domain.cover import Cover, Reason, Regions, WholeFrame
 from veil.domain.detection import DetectionReport
@@ -64,6 +64,12 @@ class FrameSink(Protocol):
     """Snapshots."""
 
     def offer(self, frame: MaskedFrame) -> None: ...
+
+
+class Tallies(Protocol):
+    """Takes the counts of each frame that leaves; see `veil.audit.tally`."""
+
+    def add(self, frame: FrameTally) -> None: ...
 
 
 class LooksBack(Protocol):
@@ -120,7 +126,7 @@ class Emitter:
         packet_sinks: Sequence[PacketSink],
         frame_sinks: Sequence[FrameSink],
         log: EventSink,
-        tally: Tally,
+        tally: Tallies,
         stats: CameraStats,
         clock: Clock,
     ) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from veil.audit.event import Value
 
-_MOST_FRAMES = 200_000
+# An hour, the longest segment, at 80 frames a second.
+_MOST_FRAMES = 288_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +56,39 @@ class Tally:
             while self._frames and self._frames[0].sequence < first_sequence:
                 self._frames.popleft()
             inside = [frame for frame in self._frames if frame.sequence <= last_sequence]
-        return totals(inside)
+        sums = Totals()
+        for frame in inside:
+            sums.add(frame)
+        return sums.data()
 
 
-def totals(frames: Iterable[FrameTally]) -> Mapping[str, Value]:
-    """Sums as event data."""
-    detections: Counter[str] = Counter()
-    tracks: dict[str, set[int]] = {}
-    whole: Counter[str] = Counter()
-    operators: Counter[str] = Counter()
-    lowest: int | None = None
-    for frame in frames:
-        detections.update(frame.detections)
-        operators.update(frame.operators)
+class Totals:
+    """Sums of frames' counts. Its memory does not grow with their number, only with that of tracks."""
+
+    def __init__(self) -> None:
+        self._detections: Counter[str] = Counter()
+        self._operators: Counter[str] = Counter()
+        self._whole: Counter[str] = Counter()
+        self._tracks: dict[str, set[int]] = {}
+        self._lowest: int | None = None
+
+    def add(self, frame: FrameTally) -> None:
+        self._detections.update(frame.detections)
+        self._operators.update(frame.operators)
         for kind, ids in frame.tracks.items():
-            tracks.setdefault(kind, set()).update(array("Q", ids))
+            self._tracks.setdefault(kind, set()).update(array("Q", ids))
         if frame.whole_reason is not None:
-            whole[frame.whole_reason] += 1
+            self._whole[frame.whole_reason] += 1
         if frame.lowest_score_permille is not None:
-            lowest = min(frame.lowest_score_permille, 1000 if lowest is None else lowest)
-    return {
-        "detections": dict(sorted(detections.items())),
-        "tracks": {kind: len(ids) for kind, ids in sorted(tracks.items())},
-        "masks": operators.total(),
-        "operators": dict(sorted(operators.items())),
-        "whole_frames": dict(sorted(whole.items())),
-        "lowest_score_permille": lowest,
-    }
+            self._lowest = min(frame.lowest_score_permille, 1000 if self._lowest is None else self._lowest)
+
+    def data(self) -> Mapping[str, Value]:
+        """As event data."""
+        return {
+            "detections": dict(sorted(self._detections.items())),
+            "tracks": {kind: len(ids) for kind, ids in sorted(self._tracks.items())},
+            "masks": self._operators.total(),
+            "operators": dict(sorted(self._operators.items())),
+            "whole_frames": dict(sorted(self._whole.items())),
+            "lowest_score_permille": self._lowest,
+        }
