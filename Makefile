@@ -62,7 +62,7 @@ schema:  ## edge-configs/schema.json and reference.toml from the program
 	mv edge-configs/reference.toml.new edge-configs/reference.toml
 
 lock:  ## requirements.lock from pyproject.toml (needs uv: pip install uv)
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate --no-header \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra fleet --extra dev --generate-hashes --no-annotate --no-header \
 	    pyproject.toml -o requirements.lock
 
 clean:  ## what was made here, except recordings

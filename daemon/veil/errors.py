@@ -87,6 +87,36 @@ class LogError(VeilError):
     exit_code = 8
 
 
+class EvidenceError(VeilError):
+    """Evidence does not verify, or cannot be read as what it should be."""
+
+    exit_code = 10
+
+
+class KeyFormatError(EvidenceError):
+    """A key is not written as keys are."""
+
+
+class NoteError(EvidenceError):
+    """A signed note or checkpoint is malformed, or not signed by the key it should be signed by."""
+
+
+class ProofError(EvidenceError):
+    """An inclusion or consistency proof does not show what it should show."""
+
+
+class MessageError(VeilError):
+    """A message of the MQTT link is malformed, too large, or not what its topic carries."""
+
+    exit_code = 11
+
+
+class LinkError(VeilError):
+    """The MQTT link cannot be set up: address, certificate, or the broker refuses this box."""
+
+    exit_code = 11
+
+
 class PipelineError(VeilError):
     """A stage failed in a way that the process answers by ending (the supervisor restarts it)."""
 

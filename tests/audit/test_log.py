@@ -101,15 +101,14 @@ def test_full_disk_uses_the_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("value", [1.5, True, 2**53, {"é": 1}, {"a": (1, 2.0)}, b"x"])
 def test_events_hold_strings_and_integers_only(value: object) -> None:
     with pytest.raises(ValueError, match=r"."):
-        canonical_line("front", 0, 0, Event(Kind.FAULT, {"value": value}))  # type: ignore[dict-item]
+        canonical_line("front", 0, bytes(32), 0, Event(Kind.FAULT, {"value": value}))  # type: ignore[dict-item]
 
 
 def test_lines_are_canonical() -> None:
-    line = canonical_line("front", 3, 1_700_000_000_123_456_789, Event(Kind.FAULT, {"b": 1, "a": "ü"}))
-    assert (
-        line
-        == (
-            '{"data":{"a":"ü","b":1},"kind":"fault","log":"front","seq":3,"time":"2023-11-14T22:13:20.123456Z"}'
-        ).encode()
+    event = Event(Kind.FAULT, {"b": 1, "a": "ü"})
+    line = canonical_line("front", 3, b"\xab" * 32, 1_700_000_000_123_456_789, event)
+    assert line.decode() == (
+        '{"data":{"a":"ü","b":1},"kind":"fault","log":"front","prev":"' + "ab" * 32 + '",'
+        '"seq":3,"time":"2023-11-14T22:13:20.123456Z"}'
     )
     assert timestamp(0) == "1970-01-01T00:00:00.000000Z"

@@ -53,14 +53,24 @@ def timestamp(wall_ns: int) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def canonical_line(log: str, sequence: int, wall_ns: int, event: Event) -> bytes:
-    """The log's line for `event`, RFC 8785, without the newline.
+def canonical_line(log: str, sequence: int, previous: bytes, wall_ns: int, event: Event) -> bytes:
+    """The log's line for `event`, RFC 8785, without the newline (docs/log-format.md).
+
+    `previous` is the leaf hash of the line before, 32 zero bytes for the first.
 
     Raises ValueError for data that the canonical form does not allow (floats, booleans, non-ASCII keys).
     """
     data = _plain(event.data)
-    line = {"data": data, "kind": str(event.kind), "log": log, "seq": sequence, "time": timestamp(wall_ns)}
-    return rfc8785.dumps(line)
+    return rfc8785.dumps(
+        {
+            "data": data,
+            "kind": str(event.kind),
+            "log": log,
+            "prev": previous.hex(),
+            "seq": sequence,
+            "time": timestamp(wall_ns),
+        }
+    )
 
 
 def _plain(value: Value) -> rfc8785._impl._Value:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol
 
 from veil.audit.event import Event, Kind, canonical_line
+from veil.audit.tree import HASH_BYTES, leaf_hash
 from veil.domain.clock import Clock
 from veil.errors import LogError
 from veil.host.disk import sync_directory
@@ -72,7 +73,7 @@ class EventLog:
             raise self._error("opened", error) from error
         try:
             os.lockf(self._file, os.F_TLOCK, 0)
-            self._next, self._size, torn = self._recover()
+            self._next, self._size, torn, self._previous = self._recover()
             if reserve_bytes:
                 self._reserve_space(reserve_bytes)
             sync_directory(path.parent)
@@ -100,13 +101,15 @@ class EventLog:
                 # A thread that was left behind must not write to what has the descriptor's number now.
                 raise LogError(f"The evidence log {self._path} is closed.")
             sequence = self._next
-            line = canonical_line(self._name, sequence, self._clock.wall_ns(), event) + b"\n"
+            bare = canonical_line(self._name, sequence, self._previous, self._clock.wall_ns(), event)
+            line = bare + b"\n"
             try:
                 self._write(line)
             except OSError as error:
                 raise self._error("appended to", error) from error
             self._next += 1
             self._size += len(line)
+            self._previous = leaf_hash(bare)
             return sequence
 
     def _write(self, line: bytes) -> None:
@@ -133,8 +136,8 @@ class EventLog:
             os.ftruncate(self._file, self._size)
             raise
 
-    def _recover(self) -> tuple[int, int, int]:
-        """Next sequence number, size of the whole lines, and how many torn bytes were cut off behind them."""
+    def _recover(self) -> tuple[int, int, int, bytes]:
+        """Next sequence number, size of the whole lines, torn bytes cut off, the last line's hash."""
         end = os.fstat(self._file).st_size
         size, last = end, b""
         position, tail = end, b""
@@ -155,7 +158,7 @@ class EventLog:
             os.ftruncate(self._file, size)
             os.fdatasync(self._file)
         if not last:
-            return 0, size, end - size
+            return 0, size, end - size, bytes(HASH_BYTES)
         try:
             sequence = int(json.loads(last)["seq"])
         except (ValueError, KeyError, TypeError) as error:
@@ -163,7 +166,7 @@ class EventLog:
                 f"{self._path}: the last line is not an event.",
                 hint="Move the log's folder aside and keep it as evidence; a new log starts by itself.",
             ) from error
-        return sequence + 1, size, end - size
+        return sequence + 1, size, end - size, leaf_hash(last)
 
     def _reserve_space(self, size: int) -> None:
         if self._reserve.exists():
