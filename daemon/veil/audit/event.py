@@ -31,6 +31,15 @@ class Kind(StrEnum):
     RECORDING_RESUMED = "recording_resumed"
     FILE_ANONYMIZED = "file_anonymized"
     LOG_REPAIRED = "log_repaired"
+    CONFIG_CHANGED = "config_changed"
+    BUNDLE_CHANGED = "bundle_changed"
+    RECORDING_ACCESSED = "recording_accessed"
+    COMMAND_DONE = "command_done"
+    COMMAND_REFUSED = "command_refused"
+    CLOCK_STEPPED = "clock_stepped"
+    CLOCK_STATE = "clock_state"
+    DISK_STATE = "disk_state"
+    THERMAL_STATE = "thermal_state"
     FAULT = "fault"
 
 
