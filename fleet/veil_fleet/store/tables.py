@@ -139,6 +139,7 @@ class Alarm(Table):
         kind: `fork`, `rollback`, `gap`, `bad_signature`, `bad_line`, `bad_message`, `unknown_key`, `late`.
         evidence: what proves it (the two notes, the two lines), JSON.
         last_ms, count: repeats are counted on one row while it is open.
+        closed_by, closed_comment: which operator closed it, and why.
     """
 
     __tablename__ = "alarms"
@@ -152,8 +153,9 @@ class Alarm(Table):
     raised_ms: Mapped[int] = mapped_column(Big)
     last_ms: Mapped[int] = mapped_column(Big)
     count: Mapped[int] = mapped_column(Integer, default=1)
-    closed_ms: Mapped[int | None] = mapped_column(Big)
+    closed_ms: Mapped[int | None] = mapped_column(Big, index=True)
     closed_by: Mapped[str] = mapped_column(String(64), default="")
+    closed_comment: Mapped[str] = mapped_column(String(1000), default="")
 
 
 class HealthPoint(Table):
