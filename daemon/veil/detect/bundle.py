@@ -6,18 +6,17 @@ import hashlib
 import json
 import os
 import stat
-import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
-import veil
+from veil.bundle_place import MANIFEST as MANIFEST
+from veil.bundle_place import find_bundle as find_bundle
 from veil.detect.manifest import SCHEMA, Manifest
 from veil.errors import BundleError
 
-MANIFEST = "bundle.toml"
 MAX_MANIFEST_BYTES = 256 * 1024
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_BUNDLE_BYTES = 512 * 1024 * 1024
@@ -65,44 +64,6 @@ class Bundle:
                 hint=_INSTALL_AGAIN,
             )
         return data
-
-
-def search_path(bundle_dir: Path | None) -> tuple[Path, ...]:
-    """Folders in which a bundle's name is looked up, first match wins.
-
-    `detector.bundle_dir` alone where it is set.
-    """
-    if bundle_dir is not None:
-        return (bundle_dir,)
-    package = Path(veil.__file__).resolve().parent
-    return (
-        package.parents[1] / "models" / "bundles",
-        package / "bundles",
-        Path(sys.prefix) / "share" / "veil" / "bundles",
-        Path("/usr/local/share/veil/bundles"),
-        Path("/usr/share/veil/bundles"),
-    )
-
-
-def find_bundle(name: str, bundle_dir: Path | None = None) -> Path:
-    """The folder of a bundle: `name` with a `/` in it is a path, otherwise it is looked up.
-
-    Raises BundleError with the folders that were searched.
-    """
-    if "/" in name:
-        folder = Path(name)
-        if (folder / MANIFEST).is_file():
-            return folder
-        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}.", hint="Check detector.bundle.")
-    folders = search_path(bundle_dir)
-    for parent in folders:
-        if name not in {"", ".", ".."} and (parent / name / MANIFEST).is_file():
-            return parent / name
-    raise BundleError(
-        f"there is no bundle {name!r}.",
-        hint=f"Searched {', '.join(str(folder) for folder in folders)}; set detector.bundle_dir, "
-        "or detector.bundle to a path.",
-    )
 
 
 def load_bundle(folder: Path) -> Bundle:
