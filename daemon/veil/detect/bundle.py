@@ -12,10 +12,11 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
-from veil.bundle_place import MANIFEST as MANIFEST
-from veil.bundle_place import find_bundle as find_bundle
+from veil.bundle_place import MANIFEST, find_bundle
 from veil.detect.manifest import SCHEMA, Manifest
 from veil.errors import BundleError
+
+__all__ = ["MANIFEST", "Bundle", "find_bundle", "load_bundle"]
 
 MAX_MANIFEST_BYTES = 256 * 1024
 MAX_FILE_BYTES = 256 * 1024 * 1024
