@@ -8,6 +8,7 @@ outside `[camera.NAME]` are defaults for all cameras; the same section inside a 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,11 +23,15 @@ from veil.domain.geometry import Polygon
 
 DEFAULT_PATH = Path("/etc/veil/veil.toml")
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,31}$"
+BOX_LOG = "box"
+"""The name of the box's own log; no camera can have it."""
 SECRET_KEYS = frozenset({"password"})
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Points = tuple[tuple[float, float], ...]
 
+_HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,253}")
+_VERIFIER_KEY = re.compile(r"[^\s+\x00-\x1f\x7f]{1,128}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}")
 _SOURCE_SCHEMES = ("rtsp", "rtsps")
 _PASSWORD_IN_QUERY = re.compile(r"(?i)((?:pass(?:word|wd)?|pwd)=)[^&?#]*")
 
@@ -366,6 +371,104 @@ class PageConfig(Section):
     port: int = Field(0, ge=0, le=65535, description="TCP port; 0: no page")
 
 
+class FleetConfig(Section):
+    """`[fleet]`: the fleet manager's MQTT broker, and whom the box trusts there. Without a host: no link."""
+
+    host: str = Field(
+        "",
+        max_length=253,
+        description="the broker, as named in its certificate; empty: no link, logs are still signed",
+    )
+    port: int = Field(8883, ge=1, le=65535, description="TCP port of the broker")
+    tls: Literal["on", "off"] = Field(
+        "on", description="off is refused unless the host is this machine: for development"
+    )
+    ca: Path | None = Field(
+        None,
+        description="file with the certificate that signed the broker's (PEM)",
+        examples=["/etc/veil/fleet/ca.pem"],
+    )
+    certificate: Path | None = Field(
+        None,
+        description="file with this box's certificate (PEM), named as box.name",
+        examples=["/etc/veil/fleet/box.pem"],
+    )
+    key: Path | None = Field(
+        None,
+        description="file with its private key (PEM); a systemd credential of the same file name wins",
+        examples=["/etc/veil/secrets/fleet.key"],
+    )
+    command_keys: tuple[str, ...] = Field(
+        (),
+        max_length=16,
+        description="verifier keys (NAME+ID+BASE64) whose commands are taken; none: no commands",
+    )
+    witness_keys: tuple[str, ...] = Field(
+        (), max_length=16, description="verifier keys (NAME+ID+BASE64) whose receipts empty the outbox"
+    )
+    keepalive_s: int = Field(15, ge=5, le=60, description="seconds of MQTT's keep alive")
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is a broker to talk to."""
+        return bool(self.host)
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        if host and not _HOST.fullmatch(host):
+            raise ValueError("host is a name or an address, without scheme, port and spaces")
+        return host
+
+    @field_validator("command_keys", "witness_keys")
+    @classmethod
+    def _check_keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for number, key in enumerate(keys, 1):
+            if not _VERIFIER_KEY.fullmatch(key):
+                raise ValueError(f"entry {number} is no verifier key; they have the form NAME+ID+BASE64")
+        return keys
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.tls == "off" and self.host and not _is_loopback(self.host):
+            raise ValueError(
+                'tls = "off" is for a broker on this machine alone (localhost, 127.0.0.1 or ::1)'
+            )
+        if self.enabled and self.tls == "on":
+            missing = [name for name in ("ca", "certificate", "key") if getattr(self, name) is None]
+            if missing:
+                raise ValueError(f"host needs {', '.join(missing)} too: enrol the box (veil-fleet enroll)")
+        return self
+
+
+class AgentConfig(Section):
+    """`[agent]`: what the box tells of itself, and how much evidence it keeps ready to send."""
+
+    health_every_s: int = Field(
+        30, ge=5, le=300, description="seconds between health messages; changes are told at once"
+    )
+    checkpoint_every_s: int = Field(
+        60, ge=1, le=60, description="seconds at most until new log lines are signed"
+    )
+    outbox_max_mib: int = Field(
+        1024,
+        ge=16,
+        le=65536,
+        description="MiB of log lines kept ready until the fleet manager's receipt; others stay in the logs",
+    )
+    prometheus_port: int = Field(
+        0, ge=0, le=65535, description="TCP port for metrics on this machine; 0: none"
+    )
+    home_assistant: bool = Field(
+        default=False, description="whether Home Assistant is told of the cameras (MQTT discovery)"
+    )
+    home_assistant_prefix: str = Field(
+        "homeassistant",
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="first part of Home Assistant's discovery topics",
+    )
+
+
 class CameraSections(Section):
     """The sections that a camera has: at the top of the file they are the defaults of all cameras."""
 
@@ -424,6 +527,8 @@ class Config:
     box: BoxConfig
     rtsp: RtspConfig
     page: PageConfig
+    fleet: FleetConfig
+    agent: AgentConfig
     defaults: CameraSections
     cameras: Mapping[str, CameraConfig]
     warnings: tuple[str, ...] = ()
@@ -437,6 +542,8 @@ class Config:
                 "box": self.box.model_dump(mode="json"),
                 "rtsp": self.rtsp.model_dump(mode="json"),
                 "page": self.page.model_dump(mode="json"),
+                "fleet": self.fleet.model_dump(mode="json"),
+                "agent": self.agent.model_dump(mode="json"),
                 "cameras": {name: _public(camera) for name, camera in self.cameras.items()},
             }
         )
@@ -449,6 +556,13 @@ class Config:
     def camera_for(self, name: str, source: str) -> CameraConfig:
         """A camera with the default sections, for a source that the file does not name."""
         return CameraConfig(name=name, source=source, **dict(self.defaults))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def redact(source: str) -> str:

@@ -23,11 +23,14 @@ from pydantic_settings import (
 from pydantic_settings.sources.utils import parse_env_vars
 
 from veil.config import (
+    BOX_LOG,
     NAME_PATTERN,
+    AgentConfig,
     BoxConfig,
     CameraConfig,
     CameraSections,
     Config,
+    FleetConfig,
     PageConfig,
     RtspConfig,
     Section,
@@ -59,6 +62,8 @@ class ConfigFile(CameraSections):
     box: BoxConfig = Field(BoxConfig(), description="the device")
     rtsp: RtspConfig = Field(RtspConfig(), description="the anonymized streams")
     page: PageConfig = Field(PageConfig(), description="the small local page")
+    fleet: FleetConfig = Field(FleetConfig(), description="the fleet manager's broker")
+    agent: AgentConfig = Field(AgentConfig(), description="health, and evidence on its way")
     camera: dict[str, CameraEntry] = Field(default_factory=dict, description="the cameras by name")
 
 
@@ -103,6 +108,8 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     box = _section(BoxConfig, merged, "box", report)
     rtsp = _section(RtspConfig, merged, "rtsp", report)
     page = _section(PageConfig, merged, "page", report)
+    fleet = _section(FleetConfig, merged, "fleet", report)
+    agent = _section(AgentConfig, merged, "agent", report)
 
     base = _merge(_DEFAULTS, {key: merged[key] for key in CameraSections.model_fields if key in merged})
     defaults = _validate(CameraSections, base, (), report)
@@ -114,10 +121,16 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     _check_devices(cameras, report)
     if rtsp and page and rtsp.enabled and page.port == rtsp.port:
         report.problem(("page", "port"), f"port {page.port} is the port of [rtsp] too")
+    if agent and agent.prometheus_port:
+        for key, taken in (("rtsp", rtsp and rtsp.enabled and rtsp.port), ("page", page and page.port)):
+            if taken == agent.prometheus_port:
+                report.problem(("agent", "prometheus_port"), f"port {taken} is the port of [{key}] too")
     report.raise_if_any()
-    if box is None or rtsp is None or page is None or defaults is None:
+    if box is None or rtsp is None or page is None or fleet is None or agent is None or defaults is None:
         raise AssertionError("a section is missing without a reported problem")
-    return Config(box, rtsp, page, defaults, MappingProxyType(cameras), tuple(report.warnings), path)
+    return Config(
+        box, rtsp, page, fleet, agent, defaults, MappingProxyType(cameras), tuple(report.warnings), path
+    )
 
 
 _DEFAULTS: Tree = CameraSections().model_dump()
@@ -212,6 +225,9 @@ def _validate(model: type[S], values: object, loc: Loc, report: Report) -> S | N
 
 def _camera(name: str, entry: Tree, base: Tree, report: Report) -> CameraConfig | None:
     loc: Loc = ("camera", name)
+    if name == BOX_LOG:
+        report.problem(loc, f'"{name}" is the name of the box\'s own log; call the camera otherwise')
+        return None
     if "name" in entry:
         report.problem((*loc, "name"), "the name of a camera is the one in its section's header; remove this")
         return None

@@ -48,7 +48,7 @@ def schema_text() -> str:
 def reference_text() -> str:
     """The commented reference."""
     lines = ["#:schema ./schema.json", *(f"# {line}".rstrip() for line in _INTRO.splitlines())]
-    for name in ("box", "rtsp", "page", *CameraSections.model_fields):
+    for name in ("box", "rtsp", "page", "fleet", "agent", *CameraSections.model_fields):
         lines += _section(name, _model(ConfigFile.model_fields[name]))
     lines += [
         "",

@@ -20,7 +20,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "edge-configs"
 REFERENCE = EXAMPLES / "reference.toml"
 # What has no default: its line in the reference is an example.
 EXAMPLES_ONLY = re.compile(
-    r"\.(password_file|width|height|frame_rate|bundle_dir|directory|score|low)$|^mask\.(head|zones)|^detector.thresh"
+    r"\.(password_file|width|height|frame_rate|bundle_dir|directory|score|low|ca|certificate|key)$|^mask\.(head|zones)|^detector.thresh"
 )
 
 
@@ -62,7 +62,9 @@ def test_every_example_loads(path: Path) -> None:
 def test_the_reference_as_it_is_changes_nothing() -> None:
     config = load_config(REFERENCE, {})
     assert config.defaults == load_config(None, {}).defaults
-    assert (config.box, config.rtsp, config.page) == (ConfigFile().box, ConfigFile().rtsp, ConfigFile().page)
+    own = ConfigFile()
+    assert (config.box, config.rtsp, config.page) == (own.box, own.rtsp, own.page)
+    assert (config.fleet, config.agent) == (own.fleet, own.agent)
 
 
 def test_the_reference_names_every_key() -> None:
