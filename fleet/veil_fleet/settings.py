@@ -73,7 +73,7 @@ class BrokerSettings(Section):
 
     Attributes:
         ca, certificate, key: PEM files; all three, or none for a broker without TLS on a closed network.
-        client: client identifier of the collector, another one for each that runs; empty: from the host's name.
+        client: client identifier, another one for each collector that runs; unset: from the host's name.
         session_expiry_s: how long the broker keeps messages for a collector that went away.
         receive_maximum: messages that the broker may send before we have stored the first of them.
     """
@@ -204,7 +204,7 @@ class FleetSettings(BaseSettings):
 
 
 def load_settings(path: Path | None = None, **given: Any) -> FleetSettings:
-    """From `path`, or VEIL_FLEET_CONFIG, or `DEFAULT_PATH` where that exists; then the environment; then `given`.
+    """From `path`, VEIL_FLEET_CONFIG or `DEFAULT_PATH` where it exists; the environment wins, then `given`.
 
     Raises ConfigError with one message that names each key that is wrong.
     """
