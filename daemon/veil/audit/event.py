@@ -41,6 +41,11 @@ class Kind(StrEnum):
     DISK_STATE = "disk_state"
     THERMAL_STATE = "thermal_state"
     FAULT = "fault"
+    AGENT_STARTED = "agent_started"
+    AGENT_STOPPED = "agent_stopped"
+    KEY_CREATED = "key_created"
+    KEY_ROTATED = "key_rotated"
+    LOG_DAMAGED = "log_damaged"
 
 
 @dataclass(frozen=True, slots=True)
