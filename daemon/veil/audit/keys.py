@@ -230,7 +230,7 @@ def _read_ring(path: Path) -> Keyring:
     lines, tail = split_lines(path.read_bytes())
     try:
         # What stands behind the last newline is no record either.
-        return Keyring.of([*lines, tail] if tail or not lines else lines)
+        return Keyring.of([*lines, tail + b"\n"] if tail or not lines else lines)
     except (NotCanonicalError, RecordError) as error:
         raise EvidenceError(f"{path} does not hold: {error}.", hint=_KEEP) from error
 
