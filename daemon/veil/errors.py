@@ -111,6 +111,12 @@ class MessageError(VeilError):
     exit_code = 11
 
 
+class CommandError(VeilError):
+    """A command of the fleet cannot be carried out, or the box refused it."""
+
+    exit_code = 11
+
+
 class LinkError(VeilError):
     """The MQTT link cannot be set up: address, certificate, or the broker refuses this box."""
 

@@ -18,6 +18,8 @@ class CameraPlaces:
     stream: Path
     snapshot: Path
     rtsp_socket: Path
+    restart: Path
+    """While it is there, the camera's process is asked to end, for its supervisor to start it again."""
 
     @classmethod
     def of(cls, config: Config, camera: str) -> CameraPlaces:
@@ -29,4 +31,5 @@ class CameraPlaces:
             stream=runtime / "stream.json",
             snapshot=runtime / "snapshot.jpg",
             rtsp_socket=config.box.runtime_dir / "rtsp.sock",
+            restart=runtime / "restart",
         )
