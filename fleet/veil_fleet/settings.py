@@ -79,7 +79,7 @@ class BrokerSettings(Section):
     """
 
     host: str = "localhost"
-    port: Port = 8883
+    port: Port = 8884
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Big = BigInteger().with_variant(Integer, "sqlite")
@@ -29,9 +29,12 @@ class Device(Table):
         status_state: what the box or the broker said last (`online`, `offline`); `status_ms` is when we heard
             it. `online` is true only until `status_ms` + `status_expires_s`.
         health: the newest Health message, JSON.
+        camera_states: the newest CameraState of each camera, JSON: an object by name.
     """
 
     __tablename__ = "devices"
+    # Status and health are written a few times a minute: room for the new row beside the old one.
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
 
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     site: Mapped[str] = mapped_column(String(64), default="")
@@ -43,7 +46,7 @@ class Device(Table):
     status_state: Mapped[str] = mapped_column(String(16), default="unknown")
     status_reason: Mapped[str] = mapped_column(String(16), default="")
     status_session: Mapped[str] = mapped_column(String(16), default="")
-    status_ms: Mapped[int | None] = mapped_column(Big, index=True)
+    status_ms: Mapped[int | None] = mapped_column(Big)
     status_expires_s: Mapped[int] = mapped_column(Integer, default=45)
     version: Mapped[str] = mapped_column(String(64), default="")
     bundle: Mapped[str] = mapped_column(String(160), default="")
@@ -53,16 +56,23 @@ class Device(Table):
     camera_states: Mapped[str] = mapped_column(Text, default="{}")
 
 
+GAP = text("gap_ms IS NOT NULL")
+
+
 class Log(Table):
     """One log of a box, and how far the witness has seen it.
 
     Attributes:
-        stored_size: lines 0 .. stored_size - 1 are all in `events`.
-        seen_size: the highest sequence number received, plus 1; over `stored_size` there is a gap.
+        stored_size: lines 0 .. stored_size - 1 are all in `events`, each naming the one before it.
+        head: leaf hash of line `stored_size` - 1, 32 bytes; empty without lines.
+        seen_size: what the box has shown or signed, in lines; over `stored_size` there is a gap.
+        gap_ms: since when there is one.
+        asks: how often the lines that lack were asked for, since the last one came.
+        behind_ms: since when there are lines that are not cosigned.
         cosigned_size: size of the newest cosigned checkpoint.
         peaks: of the tree of `cosigned_size` leaves, 32 bytes each, the largest subtree first.
         cosigned: that checkpoint's note with our cosignature.
-        pending: the newest signed note that waits for lines; empty when none does.
+        pending: the newest signed note that waits for lines or for a key; empty when none does.
     """
 
     __tablename__ = "logs"
@@ -70,6 +80,7 @@ class Log(Table):
     device: Mapped[str] = mapped_column(ForeignKey("devices.name"), primary_key=True)
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     stored_size: Mapped[int] = mapped_column(Big, default=0)
+    head: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
     seen_size: Mapped[int] = mapped_column(Big, default=0)
     cosigned_size: Mapped[int] = mapped_column(Big, default=0)
     peaks: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
@@ -77,7 +88,15 @@ class Log(Table):
     cosigned_ms: Mapped[int | None] = mapped_column(Big)
     pending: Mapped[str] = mapped_column(Text, default="")
     pending_ms: Mapped[int | None] = mapped_column(Big)
+    gap_ms: Mapped[int | None] = mapped_column(Big)
     asked_ms: Mapped[int | None] = mapped_column(Big)
+    asks: Mapped[int] = mapped_column(Integer, default=0)
+    behind_ms: Mapped[int | None] = mapped_column(Big)
+
+    __table_args__ = (
+        Index("ix_logs_gap", "gap_ms", postgresql_where=GAP, sqlite_where=GAP),
+        {"postgresql_with": {"fillfactor": 70}},
+    )
 
 
 class LogLine(Table):
@@ -121,7 +140,11 @@ class Segment(Table):
 
 
 class Checkpoint(Table):
-    """Every checkpoint that was cosigned, with the cosignature."""
+    """Every checkpoint that was cosigned, with the cosignature.
+
+    Attributes:
+        peaks: of the tree of `size` leaves, as in `logs`: from here an older size is recomputed.
+    """
 
     __tablename__ = "checkpoints"
 
@@ -129,7 +152,11 @@ class Checkpoint(Table):
     log: Mapped[str] = mapped_column(String(32), primary_key=True)
     size: Mapped[int] = mapped_column(Big, primary_key=True)
     note: Mapped[str] = mapped_column(Text)
+    peaks: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
     cosigned_ms: Mapped[int] = mapped_column(Big)
+
+
+OPEN = text("closed_ms IS NULL")
 
 
 class Alarm(Table):
@@ -137,7 +164,7 @@ class Alarm(Table):
 
     Attributes:
         kind: `fork`, `rollback`, `gap`, `bad_signature`, `bad_line`, `bad_message`, `unknown_key`, `late`.
-        evidence: what proves it (the two notes, the two lines), JSON.
+        evidence: what proves it (the two notes, the two lines): a JSON list of objects, the first few.
         last_ms, count: repeats are counted on one row while it is open.
         closed_by, closed_comment: which operator closed it, and why.
     """
@@ -156,6 +183,12 @@ class Alarm(Table):
     closed_ms: Mapped[int | None] = mapped_column(Big, index=True)
     closed_by: Mapped[str] = mapped_column(String(64), default="")
     closed_comment: Mapped[str] = mapped_column(String(1000), default="")
+
+    __table_args__ = (
+        Index(
+            "uq_alarms_open", "device", "log", "kind", unique=True, postgresql_where=OPEN, sqlite_where=OPEN
+        ),
+    )
 
 
 class HealthPoint(Table):
