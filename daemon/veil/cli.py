@@ -89,8 +89,10 @@ def camera(
     """Run one camera in this process (veil-camera@NAME.service)."""
     from veil.camera import run_camera
     from veil.host.lifeline import die_with_parent
+    from veil.host.turns import take_short_turns
 
     die_with_parent()
+    take_short_turns()
     loaded = _config(config)
     if name not in loaded.cameras:
         known = ", ".join(loaded.cameras) or "none"
@@ -115,8 +117,10 @@ def anonymize(
     from veil.detect.detector import load_detector
     from veil.domain.clock import SystemClock
     from veil.host.secrecy import forbid_memory_dumps
+    from veil.host.turns import take_short_turns
 
     forbid_memory_dumps()
+    take_short_turns()
     cv2.setNumThreads(1)
     jobs = plan(source, output, overwrite=force)
     settings = _config(config).camera_for("file", str(source))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veil.detect.schedule import SLOWEST_RATE, TileSchedule, affordable_tiles
+from veil.detect.schedule import SLOWEST_RATE, TileSchedule, affordable_tiles, snug
 from veil.errors import ConfigError
 
 even = st.integers(8, 1200).map(lambda half: 2 * half)
@@ -96,6 +96,26 @@ def test_more_tiles_a_frame_than_there_are_look_at_each_once() -> None:
 
 def test_1080p_takes_sixteen_tiles() -> None:
     assert len(_schedule(1920, 1080, 1).tiles) == 16
+
+
+@given(even, even, st.sampled_from([0, 32, 64, 128]))
+def test_snug_tiles_are_no_more_than_full_ones_and_share_the_overlap(
+    width: int, height: int, overlap: int
+) -> None:
+    tile_w, tile_h = snug(width, 640, overlap, 32), snug(height, 384, overlap, 32)
+    full = TileSchedule(width, height, 640, 384, overlap, 1)
+    tight = TileSchedule(width, height, tile_w, tile_h, overlap, 1)
+    assert tile_w <= 640
+    assert tile_h <= 384
+    assert tile_w % 32 == tile_h % 32 == 0
+    if width > 640 or height > 384:
+        assert len(tight.tiles) == len(full.tiles)
+    for starts, side in (({t.x0 for t in tight.tiles}, tile_w), ({t.y0 for t in tight.tiles}, tile_h)):
+        assert all(b - a <= side - overlap for a, b in pairwise(sorted(starts)))
+
+
+def test_1080p_is_covered_by_as_many_tiles_of_less_area() -> None:
+    assert (snug(1920, 640, 64, 32), snug(1080, 384, 64, 32)) == (544, 320)
 
 
 def test_an_overlap_as_large_as_a_tile_is_refused() -> None:

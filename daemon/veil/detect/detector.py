@@ -18,7 +18,7 @@ from veil.detect.merge import Seen, merge
 from veil.detect.onnx import OnnxRuntime
 from veil.detect.preprocess import Preprocessor
 from veil.detect.runtime import OutputShapes, Runtime
-from veil.detect.schedule import Tile, TileSchedule, affordable_tiles
+from veil.detect.schedule import Tile, TileSchedule, affordable_tiles, snug
 from veil.detect.tflite import TfliteRuntime
 from veil.detect.thresholds import effective
 from veil.detect.view import InputLimit, View, tile_view, whole_view
@@ -197,14 +197,12 @@ class BundleDetector:
     def _make_plan(self, width: int, height: int) -> _FramePlan:
         whole = whole_view(width, height, self._limit)
         limit = self._limit.turned_for(width, height)
-        schedule = TileSchedule(
-            width,
-            height,
-            limit.width,
-            limit.height,
-            self._config.tile_overlap,
-            self._config.tiles_per_frame,
-        )
+        overlap = self._config.tile_overlap
+        tile_w, tile_h = limit.width, limit.height
+        if limit.dynamic and (width > tile_w or height > tile_h):
+            tile_w = snug(width, tile_w, overlap, limit.multiple)
+            tile_h = snug(height, tile_h, overlap, limit.multiple)
+        schedule = TileSchedule(width, height, tile_w, tile_h, overlap, self._config.tiles_per_frame)
         tiles = {
             tile.index: tile_view(tile.x0, tile.y0, tile.x1 - tile.x0, tile.y1 - tile.y0, limit)
             for tile in schedule.tiles

@@ -80,6 +80,21 @@ def affordable_tiles(budget_ms: float, look_ms: float) -> float:
     return max(0.0, budget_ms / look_ms - 1)
 
 
+def snug(frame: int, tile: int, overlap: int, multiple: int) -> int:
+    """The smallest multiple of `multiple` whose tiles cover `frame` in no more steps than those of side `tile`.
+
+    Evenly spread tiles share more than `overlap` where the last one is not full: looking twice there costs
+    time and finds nothing new. `tile`, which is a multiple already, where the frame needs one tile alone.
+    """
+    if frame <= tile:
+        return tile
+    most = len(_spread(frame, tile, overlap))
+    side = tile
+    while side - multiple > overlap + 2 and len(_spread(frame, side - multiple, overlap)) <= most:
+        side -= multiple
+    return side
+
+
 def _cover(frame_w: int, frame_h: int, tile_w: int, tile_h: int, overlap: int) -> tuple[Tile, ...]:
     if frame_w <= tile_w and frame_h <= tile_h:
         return ()
