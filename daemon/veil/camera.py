@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
@@ -197,8 +198,13 @@ class _Reporter:
     def write(self) -> None:
         """Replaces the state file; a failure to do so is not the video's business."""
         part = self._path.with_suffix(".part")
+        said = asdict(self._stats.snapshot()) | {
+            "pid": os.getpid(),
+            "written_ns": time.monotonic_ns(),
+            "moving": self._is_moving(),
+        }
         with suppress(OSError):
-            part.write_text(json.dumps(asdict(self._stats.snapshot())))
+            part.write_text(json.dumps(said))
             part.replace(self._path)
 
     def _work(self) -> None:

@@ -21,7 +21,11 @@ def percentile(values: list[int], share: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All counts at one moment. Times in nanoseconds; rates are over the last frames."""
+    """All counts at one moment. Times in nanoseconds; rates are over the last frames.
+
+    Attributes:
+        slating: whether the newest picture that left is a slate, or none left yet.
+    """
 
     frames_in: int
     frames_out: int
@@ -41,6 +45,7 @@ class Snapshot:
     last_frame_ns: int
     picture: str
     connected: bool
+    slating: bool
     stages: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -59,6 +64,7 @@ class CameraStats:
         self._stages: dict[str, deque[int]] = {}
         self._picture = "ok"
         self._connected = False
+        self._slating = True
         self._sign_ns = time.monotonic_ns()
 
     @property
@@ -84,6 +90,7 @@ class CameraStats:
 
     def emitted(self, now_ns: int, *, masks: int, latency_ns: int) -> None:
         with self._lock:
+            self._slating = False
             self._count["frames_out"] += 1
             self._count["masks"] += masks
             self._out.append(now_ns)
@@ -96,6 +103,7 @@ class CameraStats:
 
     def slate(self) -> None:
         with self._lock:
+            self._slating = True
             self._count["slates"] += 1
 
     def reconnected(self) -> None:
@@ -143,6 +151,7 @@ class CameraStats:
                 last_frame_ns=self._in[-1] if self._in else 0,
                 picture=self._picture,
                 connected=self._connected,
+                slating=self._slating,
                 stages={name: percentile(list(kept), 0.5) for name, kept in self._stages.items()},
             )
 
