@@ -10,6 +10,8 @@ from veil.demo.clip import write_clip
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "media" / "people-walking.mp4"
 SIZE = (1920, 1080)
 RATE = 30
+_TIMES = 4
+"""How often the source is played: a process's start must not weigh in what is said of a frame."""
 DELIMITER = b"\x00\x00\x00\x01\x09"
 """Begins each access unit of the stream."""
 
@@ -29,7 +31,8 @@ def make_clips(folder: Path) -> tuple[Path, Path, str]:
     scale = f"scale={SIZE[0]}:{SIZE[1]},fps={RATE}"
     encode = ["-c:v", "libx264", "-preset", "medium", "-crf", "20", "-pix_fmt", "yuv420p", "-an"]
     params = ["-x264-params", f"aud=1:repeat-headers=1:keyint={RATE}:bframes=0"]
-    ffmpeg("-i", str(origin), "-vf", scale, *encode, *params, "-f", "h264", str(stream))
+    again = ["-stream_loop", str(_TIMES - 1)]
+    ffmpeg(*again, "-i", str(origin), "-vf", scale, *encode, *params, "-f", "h264", str(stream))
     ffmpeg("-r", str(RATE), "-f", "h264", "-i", str(stream), "-c", "copy", str(movie))
     return movie, stream, origin.name
 

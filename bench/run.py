@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import tempfile
+import tomllib
 from pathlib import Path
 
 from clips import DELIMITER, RATE, cut, make_clips
@@ -25,6 +26,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="counted runs of each command")
     parser.add_argument("--live", type=float, default=60, help="seconds of two live cameras; 0: none")
     parser.add_argument("--cameras", type=int, default=2)
+    parser.add_argument(
+        "--profile", type=Path, help="edge-configs/*.toml whose settings the live cameras get"
+    )
     parser.add_argument("--no-files", action="store_true", help="leave file to file out")
     arguments = parser.parse_args()
     console = Console(width=110)
@@ -40,9 +44,19 @@ def main() -> None:
             print_files(console, measure(listed, arguments.rounds))
         console.print(stage_table(movie))
         if arguments.live:
+            if arguments.profile:
+                use_profile(arguments.profile)
             print_live(
                 console, run_live(stream, rate=RATE, cameras=arguments.cameras, seconds=arguments.live)
             )
+
+
+def use_profile(path: Path) -> None:
+    """Sets the profile's defaults of cameras in the environment, which the cameras' processes inherit."""
+    for section, keys in tomllib.loads(path.read_text()).items():
+        if section in {"capture", "detector", "tracker", "encoder", "preview"}:
+            for key, value in keys.items():
+                os.environ[f"VEIL_{section.upper()}__{key.upper()}"] = str(value)
 
 
 def machine() -> str:

@@ -81,7 +81,7 @@ def affordable_tiles(budget_ms: float, look_ms: float) -> float:
 
 
 def snug(frame: int, tile: int, overlap: int, multiple: int) -> int:
-    """The smallest multiple of `multiple` whose tiles cover `frame` in no more steps than those of side `tile`.
+    """The smallest multiple of `multiple` with which tiles cover `frame` in as few steps as with `tile`.
 
     Evenly spread tiles share more than `overlap` where the last one is not full: looking twice there costs
     time and finds nothing new. `tile`, which is a multiple already, where the frame needs one tile alone.
