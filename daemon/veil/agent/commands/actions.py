@@ -14,7 +14,8 @@ class Done:
     """What a command gave.
 
     Attributes:
-        events: evidence of it; the desk adds who asked (`key`, `nonce`) and appends them before the result leaves.
+        events: evidence of it. The desk adds who asked (`key`, `nonce`) and appends them before the result
+            leaves.
     """
 
     result: Result

@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
-from pathlib import Path
 
 from veil import __version__
 from veil.agent.commands.actions import Done
 from veil.agent.commands.manifest import read_manifest
 from veil.agent.commands.snapshot import newest_picture
-from veil.audit.event import Event, Kind
+from veil.audit.event import Event, Kind, Value
 from veil.config import CameraConfig, Config
 from veil.config_load import load_config
 from veil.domain.clock import Clock
 from veil.errors import CommandError, ConfigError
 from veil.messages.command import Arguments, Command, CommandBody, Result
 from veil.places import CameraPlaces
+from veil.restart import request_restart
 
 _OLDEST_PICTURE_S = 60.0
 
@@ -29,8 +28,8 @@ class BoxActions:
     """Carries commands out; see `Actions`.
 
     Args:
-        adopt: takes a new configuration that verified; called before any camera is restarted. May raise VeilError:
-            then the old one stays.
+        adopt: takes a new configuration that verified, before any camera is restarted. Where it raises
+            VeilError, the old one stays.
         environ: overrides the configuration, as at the agent's start.
     """
 
@@ -74,14 +73,20 @@ class BoxActions:
             # Its head says that nothing was started; here, what runs goes on.
             raise CommandError(f"The configuration is kept as it was: {error.message}") from error
         _check_reloadable(old, new)
-        changed = tuple(name for name in new.cameras if _runs_with(old, name) != _runs_with(new, name))
+        # Compared as they are: a digest leaves secrets out.
+        changed = tuple(name for name in new.cameras if new.cameras[name] != old.cameras[name])
         self._adopt(new)
         self._config = new
         for name in changed:
             request_restart(CameraPlaces.of(new, name).restart)
         events: tuple[Event, ...] = ()
         if changed or old.digest != new.digest:
-            data = {"what": "in_use", "old": old.digest, "new": new.digest, "restarted": changed}
+            data: dict[str, Value] = {
+                "what": "in_use",
+                "old": old.digest,
+                "new": new.digest,
+                "restarted": changed,
+            }
             events = (Event(Kind.CONFIG_CHANGED, data),)
         return Done(Result(restarted=changed), events)
 
@@ -93,7 +98,7 @@ class BoxActions:
         path = CameraPlaces.of(self._config, camera.name).snapshot
         most_s = min(_OLDEST_PICTURE_S, 5 + 2 * camera.preview.interval_s)
         picture = newest_picture(path, self._clock.wall_ns(), most_s)
-        data = {
+        data: dict[str, Value] = {
             "what": "snapshot",
             "camera": camera.name,
             "sha256": sha256(picture.jpeg).hexdigest(),
@@ -105,7 +110,7 @@ class BoxActions:
         start, end = arguments.start or "", arguments.end or ""
         log = CameraPlaces.of(self._config, camera.name).log
         manifest = read_manifest(log, _microseconds(start), _microseconds(end), arguments.after)
-        data = {
+        data: dict[str, Value] = {
             "what": "manifest",
             "camera": camera.name,
             "start": start,
@@ -114,30 +119,6 @@ class BoxActions:
         }
         result = Result(segments=manifest.segments, more_after=manifest.more_after)
         return Done(result, (Event(Kind.RECORDING_ACCESSED, data),))
-
-
-def request_restart(path: Path) -> None:
-    """Asks a camera's process to end; it looks each second. Without a process, the request is void at its start.
-
-    Raises CommandError where it cannot be left.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o660)
-    except OSError as error:
-        raise CommandError(
-            f"The camera cannot be asked to restart: {path}: {error.strerror}.",
-            hint="Agent and camera need the same group and a folder that it may write to.",
-        ) from error
-
-
-def take_restart_request(path: Path) -> bool:
-    """Whether the camera was asked to restart; the request is then gone."""
-    if not path.exists():
-        return False
-    with suppress(OSError):
-        path.unlink()
-    return True
 
 
 def _check_reloadable(old: Config, new: Config) -> None:
@@ -159,11 +140,6 @@ def _check_reloadable(old: Config, new: Config) -> None:
             f"The configuration is kept as it was: {', '.join(sorted(parts))} changed.",
             hint="That needs the box's services restarted (systemctl restart veil.target).",
         )
-
-
-def _runs_with(config: Config, name: str) -> object:
-    """All that a camera's process reads; secrets count too, which a digest leaves out."""
-    return config.cameras.get(name), config.box.site
 
 
 def _microseconds(text: str) -> int:

@@ -1,4 +1,4 @@
-"""The desk: takes payloads of `veil/DEVICE/command`, gives responses. Each command at most once, each one evidence."""
+"""The desk: payloads of `veil/DEVICE/command` in, responses out. Each at most once, each one evidence."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class CommandDesk:
         state_folder: for the store of nonces; made when missing.
         log: the box's own.
 
-    Raises KeyFormatError for a trusted key that is none, CommandError for a folder that cannot be used, LogError.
+    Raises KeyFormatError for a trusted key that is none, CommandError for a folder that cannot be used,
+    LogError for a log that takes nothing.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class CommandDesk:
         self._nonces = NonceStore(state_folder, clock.wall_ns())
         try:
             if self._nonces.was_damaged:
-                note_fault(log, "The store of taken commands was damaged; commands issued before are refused.")
+                note_fault(log, "The store of taken commands was damaged; older ones are refused.")
             for taken in self._nonces.unfinished():
                 self._append_done(taken.command, taken.key, taken.nonce, "interrupted")
                 self._nonces.finish(taken.nonce)

@@ -17,7 +17,7 @@ from veil.messages.evidence import MAX_LINE_BYTES
 
 MAX_SEGMENTS: Final = 256
 MAX_BYTES: Final = 60_000
-"""Of the lines as they stand in a response, with their quotes escaped; the rest is for what is around them."""
+"""Of the lines as they stand in a response, with their quotes escaped."""
 
 SCAN_S: Final = 5.0
 _AROUND_A_LINE: Final = len('{"sequence":9007199254740991,"line":},')
@@ -95,7 +95,7 @@ def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
 def _seek_behind(file: BinaryIO, after: int) -> None:
     """To the first line with a sequence number over `after`: lines are in its order."""
     low, high = 0, os.fstat(file.fileno()).st_size
-    # Lines that begin before `low` are not over it; the first that begins at `high` or behind is, or there is none.
+    # Lines that begin before `low` are not over it; the first from `high` on is, or there is none.
     while low < high:
         middle = (low + high) // 2
         begin = _line_at(file, middle)

@@ -1,8 +1,8 @@
 """Which commands were taken already: durable before one is carried out, and bounded.
 
-A command is remembered until it could not be taken any more. What decides that is not the box's clock, which may be
-set back, but the newest command taken: the fleet has signed that it was issued then, so whatever expired before is
-refused for good (`floor`).
+A command is remembered until it could not be taken any more. What decides that is not the box's clock, which
+may be set back, but the newest command taken: the fleet has signed that it was issued then, so whatever
+expired before is refused for good (`floor`).
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Taken:
 class NonceStore:
     """One SQLite file. A context manager. Used by one thread at a time.
 
-    A damaged file is set aside (`.damaged`); then no command is taken that was issued before, whatever was in it.
-    Raises CommandError where the folder cannot be used.
+    A damaged file is set aside (`.damaged`); then no command is taken that was issued before. Raises
+    CommandError where the folder cannot be used.
 
     Args:
         wall_ns: the box's clock, for that case only.

@@ -17,8 +17,8 @@ WINDOW_S: Final = 600
 
 
 class RefusalLog:
-    """The first `SINGLE_EVENTS` of a window of `WINDOW_S` are an event each; the rest are counted by reason, and the
-    window ends with one event for each reason. A permanent flood costs about a megabyte a day.
+    """The first `SINGLE_EVENTS` of a window of `WINDOW_S` are an event each; the rest are counted by reason,
+    and the window ends with one event for each reason. A permanent flood costs about a megabyte a day.
 
     Each event has `reason` and `count`; events that sum up have `summed` (how many seconds).
     """

@@ -44,8 +44,8 @@ def newest_picture(path: Path, wall_ns: int, max_age_s: float) -> Picture:
         path: `CameraPlaces.snapshot`, which holds masked pictures and nothing else. No link is followed.
         wall_ns: the clock that files get their times from.
 
-    Raises CommandError where there is none, or an old one. After the clock was set back, until the next picture, the
-    age is not known and the picture counts as old.
+    Raises CommandError where there is none, or an old one. After the clock was set back, until the next
+    picture, the age is not known and the picture counts as old.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -183,7 +183,9 @@ def _check_arguments(command: Command, arguments: Arguments) -> None:
 def _lacks_signature(payload: bytes) -> bool:
     """Whether it is an object that would be a command, had it a signature."""
     document = _object(payload)
-    return document is not None and "signature" not in document and ("body" in document or "command" in document)
+    return (
+        document is not None and "signature" not in document and ("body" in document or "command" in document)
+    )
 
 
 def _has_unknown_command(text: str) -> bool:
