@@ -137,7 +137,7 @@ def _escape(value: str) -> str:
 
 
 class Exporter:
-    """`http://127.0.0.1:PORT/metrics`, a few requests at a time. A context manager; with port 0 it does nothing.
+    """`http://127.0.0.1:PORT/metrics`, a few requests at a time. A context manager; port 0: nothing.
 
     Raises LinkError where the port cannot be listened at.
 
