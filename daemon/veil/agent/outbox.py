@@ -1,4 +1,4 @@
-"""What waits for the fleet manager's receipt, on disk (SQLite, WAL). The logs are the truth: it can be remade.
+"""What waits for the fleet manager's receipt, on disk (SQLite, WAL). The logs are the truth behind it.
 
 Lines leave by a cosignature alone (`settle`). What does not fit stays in the log files and is taken later.
 """
@@ -91,7 +91,7 @@ class Outbox:
 
     @classmethod
     def renew(cls, path: Path, max_bytes: int) -> tuple[Self, Path | None]:
-        """After an OutboxDamagedError; the old file is kept under the second value, None where it cannot be."""
+        """The old file lies under the second value, None where it cannot be moved."""
         count = 0
         while (aside := path.with_name(f"{path.name}.damaged-{count}")).exists():
             count += 1
@@ -168,7 +168,7 @@ class Outbox:
         return self._spans[log].first
 
     def put(self, log: str, first: int, lines: Sequence[bytes]) -> int:
-        """Takes lines from number `first` on, which must be `next`. Returns how many it took: all, or none."""
+        """Takes lines from number `first` on, which must be `next`. Returns how many it took: all or none."""
         span = self._spans[log]
         if first != span.end:
             raise ValueError(f"line {first} of {log} does not go on from {span.end}")
@@ -295,7 +295,7 @@ class Outbox:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            if self._db.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             raise
 
