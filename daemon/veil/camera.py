@@ -37,6 +37,7 @@ from veil.host.secrecy import forbid_memory_dumps
 from veil.last_stream import recall, remembering
 from veil.pipeline import LiveWay, Observer, Parts, Pipeline, Pools
 from veil.places import CameraPlaces
+from veil.restart import RestartRequest
 from veil.sinks.housekeeping import Retention, repair_recordings
 from veil.sinks.recorder import Recorder
 from veil.sinks.recording import OnSegment, OnSetAside, Recording
@@ -67,12 +68,14 @@ def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | Non
     with ExitStack() as scope:
         log = scope.enter_context(EventLog(places.log, camera.name, clock))
         detector = detector or scope.enter_context(load_detector(camera.detector))
+        request = RestartRequest(places.restart)
         log.append(Event(Kind.CAMERA_STARTED, _identity(config, camera, detector)))
         pipeline = _live_pipeline(config, camera, detector, log, stats, clock, scope)
         _stop_on_signals(pipeline.stop)
-        scope.enter_context(_Reporter(places.state, stats, supervisor, pipeline.is_moving))
+        ending = _Ending(request, pipeline.stop)
+        scope.enter_context(_Reporter(places.state, stats, supervisor, pipeline.is_moving, ending.look))
         supervisor.ready()
-        reason = "asked"
+        reason = ""
         try:
             pipeline.run()
         except BaseException as error:
@@ -80,7 +83,7 @@ def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | Non
             raise
         finally:
             supervisor.stopping()
-            log.append(Event(Kind.CAMERA_STOPPED, {"reason": reason}))
+            log.append(Event(Kind.CAMERA_STOPPED, {"reason": reason or ending.reason}))
 
 
 def _live_pipeline(
@@ -178,16 +181,37 @@ def _identity(config: Config, camera: CameraConfig, detector: Detector) -> dict[
     }
 
 
+class _Ending:
+    """Ends the pipeline where the agent asks for a restart. `reason`: why it ends without an error."""
+
+    def __init__(self, request: RestartRequest, stop: Callable[[], None]) -> None:
+        self._request = request
+        self._stop = stop
+        self.reason = "asked"
+
+    def look(self) -> None:
+        if self._request.is_there():
+            self.reason = "restart"
+            self._stop()
+
+
 class _Reporter:
-    """Once a second: the state file for health, and a sign of life to the supervisor while frames move."""
+    """Once a second: the state file for health, a sign of life to the supervisor while frames move, and a
+    look at whether a restart is asked for."""
 
     def __init__(
-        self, path: Path, stats: CameraStats, supervisor: Supervisor, is_moving: Callable[[], bool]
+        self,
+        path: Path,
+        stats: CameraStats,
+        supervisor: Supervisor,
+        is_moving: Callable[[], bool],
+        look: Callable[[], None],
     ) -> None:
         self._path = path
         self._stats = stats
         self._supervisor = supervisor
         self._is_moving = is_moving
+        self._look = look
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
 
@@ -210,6 +234,7 @@ class _Reporter:
     def _work(self) -> None:
         while not self._done.wait(_STATE_INTERVAL_S):
             self.write()
+            self._look()
             if self._is_moving():
                 self._supervisor.watchdog()
 

@@ -33,8 +33,8 @@ _MAX_MANIFEST_BYTES: Final = 256 * 1024
 class BoxWatch:
     """`step` is to be called once a second. Raises LogError where an event cannot be kept.
 
-    The first steps say whether the clock is synchronised (once that has held for a minute), and what is not as
-    it should be. Configuration and bundles are compared with what they were when this was made.
+    The first steps say whether the clock is synchronised (once that has held for a minute), and what is not
+    as it should be. Configuration and bundles are compared with what they were when this was made.
 
     Args:
         log: the box's own.
