@@ -24,6 +24,7 @@ models: $(MODELS_ENV)/ready  ## train and release the detectors; DATA=folder, TE
 	$(MODELS_PYTHON) pack $(MODELS_FROM)
 	$(MODELS_PYTHON) label $(MODELS_FROM) --yunet $(YUNET)
 	$(MODELS_PYTHON) fuse $(MODELS_FROM)
+	test -e $(MODELS_WORK)/train.mined.json.gz || $(MODELS_PYTHON) mine $(MODELS_FROM) --bundle models/bundles/veil-s
 	$(MODELS_PYTHON) train $(MODELS_FROM) --steps $(MODELS_STEPS) --start models/checkpoints
 	for name in veil-s veil-n; do \
 	    $(MODELS_PYTHON) release $(MODELS_FROM) --checkpoint $(MODELS_WORK)/run/$$name.pt \

@@ -33,6 +33,19 @@ def _fuse(a: argparse.Namespace) -> None:
     write_coco(pictures, work.fused, a.data)
 
 
+def _mine(a: argparse.Namespace) -> None:
+    from veil_models.detect import OnnxDetector
+    from veil_models.mine import mine
+    from veil_models.readers.coco import read_coco
+    from veil_models.readers.coco_out import write_coco
+
+    work = Work(a.data, a.work)
+    _, pack = work.pack("train")
+    pictures = read_coco(work.fused, a.data)
+    detector = OnnxDetector(a.bundle.name, a.bundle / "model.onnx")
+    write_coco(mine(pictures, pack, detector), work.mined, a.data)
+
+
 def _train(a: argparse.Namespace) -> None:
     from veil_models.sampler import Recipe
     from veil_models.train import Plan, train
@@ -120,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--part", type=int, default=0)
     sub.add_argument("--parts", type=int, default=1)
     with_data(command("fuse", _fuse, "answers to soft labels"))
+    sub = with_data(command("mine", _mine, "our own net's answers where nobody labelled"))
+    sub.add_argument("--bundle", type=Path, required=True)
     sub = with_data(command("train", _train, "train, or go on"))
     sub.add_argument("--spec", nargs="+", default=["veil-s", "veil-n"], help="the first one's steps count")
     sub.add_argument("--steps", type=int, default=60_000)

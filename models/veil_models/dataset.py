@@ -42,7 +42,8 @@ class Picture:
     """A picture and what is known about it.
 
     `labelled` names the classes of which people marked every instance: only for those is the rest of the
-    picture background. A class outside `labelled` says nothing but what its labels say.
+    picture background. A class outside `labelled` says nothing but what its labels say, unless it is
+    `searched`: a net of ours was asked (`veil_models.mine`), and the rest is a weak background.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Picture:
     source: str
     labelled: frozenset[str]
     labels: tuple[Label, ...] = field(default=())
+    searched: frozenset[str] = frozenset()
 
 
 Dataset = Sequence[Picture]

@@ -56,6 +56,10 @@ PLATE_FREE = frozenset(
 """Sets where plates hardly ever appear: a weak background for them."""
 
 
+SEARCHED_BACKGROUND = 0.4
+"""Weight of nothing where only our own net looked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Sizes and chances of a stream of batches."""
@@ -88,6 +92,10 @@ def background_of(picture: Picture) -> Floats:
     sets."""
     plate = 1.0 if "plate" in picture.labelled else (0.3 if picture.source in PLATE_FREE else 0.0)
     head = 1.0 if "head" in picture.labelled else 0.0
+    if "plate" in picture.searched:
+        plate = max(plate, SEARCHED_BACKGROUND)
+    if "head" in picture.searched:
+        head = max(head, SEARCHED_BACKGROUND)
     return np.array([1.0, plate, head], np.float32)
 
 

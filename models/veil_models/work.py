@@ -22,6 +22,10 @@ class Work:
     def fused(self) -> Path:
         return self.folder / "train.fused.json.gz"
 
+    @property
+    def mined(self) -> Path:
+        return self.folder / "train.mined.json.gz"
+
     def pictures(self, part: str) -> Dataset:
         """Pictures of `train` or `val` as the data folder labels them."""
         return read_coco(self.data / f"{part}.json.gz")
@@ -32,10 +36,12 @@ class Work:
         return pictures, build_pack(pictures, self.folder / f"pack-{part}", workers)
 
     def training(self) -> tuple[Dataset, Pack]:
-        """What is trained on: fused labels where `fuse` wrote them, without the held-out split."""
+        """What is trained on: the labels that `mine` or else `fuse` wrote, without the held-out split."""
         pictures, pack = self.pack("train")
-        if self.fused.exists():
-            pictures = read_coco(self.fused, self.data)
+        for better in (self.mined, self.fused):
+            if better.exists():
+                pictures = read_coco(better, self.data)
+                break
         keep = [i for i, p in enumerate(pictures) if not held_out(p)]
         return [pictures[i] for i in keep], pack.part(keep)
 

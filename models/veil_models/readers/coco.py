@@ -14,9 +14,9 @@ from veil_models.dataset import CLASSES, Label, Origin, Picture
 def read_coco(annotations: Path, root: Path | None = None) -> list[Picture]:
     """Read COCO annotations; pictures are looked for below `root` (default: the folder of the JSON).
 
-    Keys beyond COCO, all optional: an image's `source` and `labelled` (category ids; default: every
-    category), an annotation's `origin` and `score`. `iscrowd: 1` becomes `ignore`. Categories we do not
-    detect are dropped, boxes without area too.
+    Keys beyond COCO, all optional: an image's `source`, `labelled` (category ids; default: every
+    category) and `searched` (default: none), an annotation's `origin` and `score`. `iscrowd: 1` becomes
+    `ignore`. Categories we do not detect are dropped, boxes without area too.
     """
     opener = gzip.open if annotations.suffix == ".gz" else open
     with opener(annotations, "rt", encoding="utf-8") as stream:
@@ -49,6 +49,7 @@ def read_coco(annotations: Path, root: Path | None = None) -> list[Picture]:
             source=str(image.get("source", annotations.stem)),
             labelled=frozenset(names[i] for i in image.get("labelled", list(names)) if i in names),
             labels=tuple(labels[image["id"]]),
+            searched=frozenset(names[i] for i in image.get("searched", ()) if i in names),
         )
         for image in data["images"]
     ]

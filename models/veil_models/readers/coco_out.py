@@ -22,6 +22,7 @@ def write_coco(pictures: Dataset, target: Path, root: Path) -> None:
                 "height": picture.height,
                 "source": picture.source,
                 "labelled": sorted(ids[c] for c in picture.labelled),
+                "searched": sorted(ids[c] for c in picture.searched),
             }
         )
         annotations += [
