@@ -1,12 +1,13 @@
 """What Mosquitto (2.0.11 and newer) needs: its configuration, and who may say and hear what.
 
-Two listeners. Boxes come in at one: a certificate of the boxes' authority says who they are, and the access list
-knows nothing but `veil/<their own name>`. The fleet manager comes in at the other, with certificates of an
-authority of its own. So whatever name a box's certificate had, it never is the fleet manager.
+Two listeners. Boxes come in at one: a certificate of the boxes' authority says who they are, and the access
+list knows nothing but `veil/<their own name>`. The fleet manager comes in at the other, with certificates of
+an authority of its own. So whatever name a box's certificate had, it never is the fleet manager.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,15 @@ IDENTITIES = (COLLECTOR, OPERATOR, DASHBOARD)
 RESERVED_PREFIX = "fleet-"
 
 CONFIGURATION, BOX_ACL, FLEET_ACL, DROP_IN = "mosquitto.conf", "acl-boxes", "acl-fleet", "systemd.conf"
+
+
+def share_group(secret: bytes) -> str:
+    """Name of the collectors' shared subscription, from a secret of theirs (the witness key's seed).
+
+    Mosquitto's access list is not asked when a client joins a group, only when a message goes out: a box that
+    knew the name could join, and what fell to its share would be dropped.
+    """
+    return f"veil-fleet-{hashlib.sha256(b'veil-share/v1' + secret).hexdigest()[:24]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,7 @@ per_listener_settings true
 # Messages of Veil stay under 64 KiB; who sends more is disconnected before it is read.
 max_packet_size {MAX_PACKET_BYTES}
 max_inflight_messages 100
-# For one client that is away. What does not fit is lost here and sent again by the box, until it has a receipt.
+# For one client that is away. What does not fit is lost here; a box sends it again until it has a receipt.
 max_queued_messages 20000
 max_queued_bytes {64 * 1024 * 1024}
 queue_qos0_messages false
@@ -156,26 +166,22 @@ def box_acl(*, revoked: Iterable[str] = (), home_assistant: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def fleet_acl(*, home_assistant: str = "") -> str:
-    """The access list of the fleet manager's listener."""
+def fleet_acl(*, revoked: Iterable[str] = (), home_assistant: str = "") -> str:
+    """The access list of the fleet manager's listener: nothing for whom is not named here."""
     seen = [filter_of(kind) for kind in (Kind.STATUS, Kind.HEALTH, Kind.CAMERA)]
     if home_assistant:
         seen.append(f"{home_assistant}/#")
-    lines = [
-        "# Written by `veil-fleet`. Read again on SIGHUP.",
-        "",
-        f"user {COLLECTOR}",
-        f"topic read {ROOT}/#",
-        f"topic write {filter_of(Kind.COSIGN)}",
-        f"topic write {filter_of(Kind.RESEND)}",
-        "",
-        f"user {OPERATOR}",
-        f"topic write {filter_of(Kind.COMMAND)}",
-        f"topic read {filter_of(Kind.RESPONSE)}",
-        "",
-        f"user {DASHBOARD}",
-        *(f"topic read {one}" for one in seen),
-    ]
+    rights = {
+        COLLECTOR: [
+            f"read {ROOT}/#",
+            *(f"write {filter_of(kind)}" for kind in (Kind.COSIGN, Kind.RESEND)),
+        ],
+        OPERATOR: [f"write {filter_of(Kind.COMMAND)}", f"read {filter_of(Kind.RESPONSE)}"],
+        DASHBOARD: [f"read {one}" for one in seen],
+    }
+    lines = ["# Written by `veil-fleet`. Read again on SIGHUP."]
+    for name in sorted(rights.keys() - set(revoked)):
+        lines += ["", f"user {name}", *(f"topic {right}" for right in rights[name])]
     return "\n".join(lines) + "\n"
 
 

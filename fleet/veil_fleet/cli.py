@@ -11,6 +11,7 @@ import typer
 
 from veil import __version__
 from veil.errors import VeilError
+from veil_fleet import cli_enrol
 
 app = typer.Typer(
     name="veil-fleet",
@@ -49,6 +50,7 @@ def run_command(command: typer.Typer) -> None:
 
 
 # Each part has a `register(app)` that adds its commands; one line a part.
+cli_enrol.register(app)
 
 
 def main() -> None:

@@ -4,6 +4,8 @@
     boxes-ca.pem, boxes-ca.key the authority of boxes
     broker.pem, broker.key     and the same for each name in `broker.IDENTITIES`
     certificates.jsonl         what was issued and revoked (see `registry`)
+    witness.key, command.key   what boxes trust: receipts, and commands (see `keyfile`)
+    fleet.toml                 settings of `veil-fleet serve` (see `settings`)
     site.json                  where the broker is reached
     broker/                    what `broker-config` wrote, to be copied to the broker
 
@@ -16,19 +18,18 @@ import fcntl
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from veil.audit.durable import replace_file
+from veil.audit.note import COSIGNATURE_V1, ED25519
 from veil.errors import UsageError, VeilError
-from veil.host.disk import sync_directory
 from veil_fleet.broker import (
     BOX_ACL,
+    COLLECTOR,
     CONFIGURATION,
     DROP_IN,
     FLEET_ACL,
@@ -40,6 +41,7 @@ from veil_fleet.broker import (
     drop_in,
     fleet_acl,
 )
+from veil_fleet.keyfile import make_key
 from veil_fleet.pki import Authority, Leaf, key_pem, new_key, read_request
 from veil_fleet.registry import Issued, Issuer, Registry
 
@@ -50,11 +52,16 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?|::1?")
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where boxes reach the broker: the first of `hosts`, the others are names of it too."""
+    """Where the broker is: boxes take the first of `hosts`, the others are names of it too.
+
+    Attributes:
+        home_assistant: as in `BrokerSettings`.
+    """
 
     hosts: tuple[str, ...]
     port: int = 8883
     fleet_port: int = 8884
+    home_assistant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +84,17 @@ class Enrolment:
 
     @classmethod
     def create(cls, folder: Path, site: Site) -> Self:
-        """Makes authorities and identities. The folder must not exist, or be empty. Raises UsageError."""
+        """Makes authorities and identities; what else is in the folder stays. Raises UsageError."""
         if not site.hosts:
             raise UsageError("The broker needs a name.", hint="Say --host NAME, as boxes will reach it.")
         for host in site.hosts:
             if not _HOST.fullmatch(host):
                 raise UsageError(f"{host!r} is no host name or address.", hint="Without scheme and port.")
-        if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is no folder.")
+        if (folder / "site.json").exists():
             raise UsageError(
-                f"{folder} exists and is not an empty folder.",
+                f"{folder} is a fleet's folder already.",
                 hint="A fleet is set up once; `veil-fleet renew` makes new certificates.",
             )
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,9 +107,11 @@ class Enrolment:
         with made._locked():
             for name in (BROKER, *IDENTITIES):
                 made._issue_identity(name)
-            # Last: without it the folder is no fleet's, and init can be tried again on an empty one.
-            text = {"hosts": site.hosts, "port": site.port, "fleet_port": site.fleet_port}
-            replace_file(folder / "site.json", (json.dumps(text, indent=2) + "\n").encode(), 0o644)
+            make_key(made.witness_file, f"veil-fleet/{site.hosts[0]}", COSIGNATURE_V1)
+            make_key(made.command_file, f"veil-fleet/{site.hosts[0]}/command", ED25519)
+            replace_file(folder / "fleet.toml", _settings(folder, site).encode(), 0o600)
+            # Last: a folder without it is no fleet's, and init can be tried again.
+            made._write_site()
         return made
 
     @classmethod
@@ -108,13 +119,28 @@ class Enrolment:
         """Raises UsageError where `folder` was not made by `create`."""
         try:
             read = json.loads((folder / "site.json").read_text())
-            site = Site(tuple(map(str, read["hosts"])), int(read["port"]), int(read["fleet_port"]))
+            site = Site(
+                tuple(map(str, read["hosts"])),
+                int(read["port"]),
+                int(read["fleet_port"]),
+                str(read["home_assistant"]),
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"{folder} is no fleet's folder, or cannot be read: {type(error).__name__}.",
                 hint="Make one with: veil-fleet init FOLDER --host NAME",
             ) from error
         return cls(folder, site)
+
+    @property
+    def witness_file(self) -> Path:
+        """Key of the receipts; `veil-fleet serve` signs with it."""
+        return self.folder / "witness.key"
+
+    @property
+    def command_file(self) -> Path:
+        """Key of the commands."""
+        return self.folder / "command.key"
 
     def enrol(self, device: str, request: bytes | None = None) -> Enrolled:
         """A certificate for a new box. Raises UsageError for names that cannot be, and for known ones."""
@@ -156,15 +182,22 @@ class Enrolment:
         """All that were issued, the oldest first."""
         return self._registry.read()
 
-    def revoked_boxes(self) -> tuple[str, ...]:
-        """Boxes without any certificate that holds."""
-        boxes = [one for one in self.certificates() if one.issuer == "boxes"]
-        holding = {one.name for one in boxes if one.revoked is None}
-        return tuple(sorted({one.name for one in boxes} - holding))
+    def revoked(self, issuer: Issuer) -> tuple[str, ...]:
+        """Names without any certificate that holds."""
+        issued = [one for one in self.certificates() if one.issuer == issuer]
+        holding = {one.name for one in issued if one.revoked is None}
+        return tuple(sorted({one.name for one in issued} - holding))
 
     def write_broker(self, settings: BrokerSettings) -> Path:
-        """Writes all that the broker needs into `broker/`, with the settings, which later changes go by."""
+        """Writes all that the broker needs into `broker/`; its ports are those of the site from then on."""
         with self._locked():
+            self.site = replace(
+                self.site,
+                port=settings.port,
+                fleet_port=settings.fleet_port,
+                home_assistant=settings.home_assistant,
+            )
+            self._write_site()
             target = self.folder / "broker"
             target.mkdir(exist_ok=True)
             for name in ("ca.pem", "boxes-ca.pem", "broker.pem"):
@@ -172,8 +205,6 @@ class Enrolment:
             replace_file(target / "broker.key", (self.folder / "broker.key").read_bytes(), 0o600)
             replace_file(target / CONFIGURATION, configuration(settings).encode(), 0o644)
             replace_file(target / DROP_IN, drop_in(settings).encode(), 0o644)
-            options = {"home_assistant": settings.home_assistant}
-            replace_file(self.folder / "broker.json", (json.dumps(options) + "\n").encode(), 0o644)
             self._write_revocations()
             return target
 
@@ -233,10 +264,15 @@ class Enrolment:
             ended = [(c.serial, c.revoked) for c in certificates if c.issuer == issuer and c.revoked]
             authority = self._authority("boxes" if issuer == "boxes" else "fleet")
             replace_file(target / f"{stem}.pem", authority.revocations(ended), 0o644)
-        prefix = str(json.loads((self.folder / "broker.json").read_text())["home_assistant"])
-        boxes = box_acl(revoked=self.revoked_boxes(), home_assistant=prefix)
+        prefix = self.site.home_assistant
+        boxes = box_acl(revoked=self.revoked("boxes"), home_assistant=prefix)
         replace_file(target / BOX_ACL, boxes.encode(), 0o644)
-        replace_file(target / FLEET_ACL, fleet_acl(home_assistant=prefix).encode(), 0o644)
+        fleet = fleet_acl(revoked=self.revoked("fleet"), home_assistant=prefix)
+        replace_file(target / FLEET_ACL, fleet.encode(), 0o644)
+
+    def _write_site(self) -> None:
+        text = json.dumps(asdict(self.site), indent=2) + "\n"
+        replace_file(self.folder / "site.json", text.encode(), 0o644)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -259,22 +295,15 @@ def check_device(name: str) -> None:
         raise UsageError(f"{name!r} is a name of the fleet manager.", hint="Give the box another one.")
 
 
-def write_bundle(enrolled: Enrolled, snippet: str, out: Path) -> Path:
-    """Writes what a box needs into the new folder `out` (mode 0700). Raises UsageError where it exists."""
-    if out.exists() or out.is_symlink():
-        raise UsageError(f"{out} exists already.", hint="Name another with --out, or remove it.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # The key was made for this box alone: half a bundle must not look like one.
-    staging = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-    try:
-        replace_file(staging / "ca.pem", enrolled.ca, 0o644)
-        replace_file(staging / f"{enrolled.device}.pem", enrolled.certificate.pem, 0o644)
-        if enrolled.key is not None:
-            replace_file(staging / f"{enrolled.device}.key", enrolled.key, 0o600)
-        replace_file(staging / "fleet.toml", snippet.encode(), 0o644)
-        staging.replace(out)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    sync_directory(out.parent)
-    return out
+def _settings(folder: Path, site: Site) -> str:
+    """fleet.toml: what the collector needs to reach the broker. Paths are relative to the folder."""
+    return f"""\
+folder = {json.dumps(str(folder.resolve()))}
+
+[broker]
+host = {json.dumps(site.hosts[0])}
+port = {site.fleet_port}
+ca = "ca.pem"
+certificate = "{COLLECTOR}.pem"
+key = "{COLLECTOR}.key"
+"""

@@ -16,7 +16,7 @@ _PREFIX = "PRIVATE+KEY+"
 
 
 def read_key(path: Path, algorithm: int) -> SigningKey:
-    """The key in a file that `make_key` wrote. Raises KeyFormatError; its text never repeats what was read."""
+    """The key in a file that `make_key` wrote. Raises KeyFormatError; its text repeats nothing of it."""
     hint = "Restore the file from its backup: boxes trust this key and no other."
     try:
         lines, tail = split_lines(path.read_bytes())
