@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-import rfc8785
+from veil.audit.canonical import MAX_INTEGER, dump
 
 Value = str | int | None | tuple["Value", ...] | Mapping[str, "Value"]
 
@@ -67,34 +67,38 @@ def timestamp(wall_ns: int) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def canonical_line(log: str, sequence: int, previous: bytes, wall_ns: int, event: Event) -> bytes:
-    """The log's line for `event`, RFC 8785, without the newline (docs/log-format.md).
-
-    `previous` is the leaf hash of the line before, 32 zero bytes for the first.
+def canonical_data(event: Event) -> bytes:
+    """What the event says, RFC 8785.
 
     Raises ValueError for data that the canonical form does not allow (floats, booleans, non-ASCII keys).
     """
-    data = _plain(event.data)
-    return rfc8785.dumps(
-        {
-            "data": data,
-            "kind": str(event.kind),
-            "log": log,
-            "prev": previous.hex(),
-            "seq": sequence,
-            "time": timestamp(wall_ns),
-        }
-    )
+    return dump(_plain(event.data))
 
 
-def _plain(value: Value) -> rfc8785._impl._Value:
+def canonical_line(log: str, sequence: int, previous: bytes, wall_ns: int, event: Event) -> bytes:
+    """The log's line for `event`, RFC 8785, without the newline (docs/log-format.md).
+
+    `previous` is the leaf hash of the line before, 32 zero bytes for the first. Raises ValueError as
+    `canonical_data` does.
+    """
+    return line_around(canonical_data(event), event.kind, log, sequence, previous, wall_ns)
+
+
+def line_around(data: bytes, kind: Kind, log: str, sequence: int, previous: bytes, wall_ns: int) -> bytes:
+    """As `canonical_line`, with the data already written."""
+    tail = f'"prev":"{previous.hex()}","seq":{sequence},"time":"{timestamp(wall_ns)}"'
+    rest = f'"kind":"{kind}","log":"{log}",{tail}'
+    return b'{"data":' + data + b"," + rest.encode() + b"}"
+
+
+def _plain(value: Value) -> object:
     match value:
         case bool() | float():
             raise ValueError(f"events hold strings and integers only, not {value!r}")
         case None | str():
             return value
         case int():
-            if abs(value) >= 2**53:
+            if abs(value) > MAX_INTEGER:
                 raise ValueError(f"{value} is beyond what JSON readers keep exactly")
             return value
         case tuple():
@@ -102,5 +106,10 @@ def _plain(value: Value) -> rfc8785._impl._Value:
         case Mapping():
             if not all(isinstance(key, str) and key.isascii() for key in value):
                 raise ValueError("keys of events are ASCII")
-            return {key: _plain(item) for key, item in value.items()}
+            return {str(key): _plain(item) for key, item in value.items()}
     raise ValueError(f"events cannot hold {type(value).__name__}")
+
+
+def said(text: str) -> str:
+    """A message fit for an event: cut to 300 characters, what is no Unicode in it replaced."""
+    return text[:300].encode(errors="replace").decode()

@@ -120,7 +120,7 @@ class KeyStore:
         A credential that has not signed yet becomes the new key; without one, a key is generated here.
 
         Args:
-            sizes: of each log with checkpoints under the present key, the last size (`signer.sizes_under`).
+            sizes: of each log with checkpoints under the present key, the last size (`heads.sizes_under`).
 
         Raises EvidenceError where the disk fails; open the store again to learn which key then holds.
         """
