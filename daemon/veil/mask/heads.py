@@ -78,12 +78,12 @@ class HeadHold:
             return seen
         places = [head.detected or head.box for head in heads]
         corners = np.array([(box.x0, box.y0, box.x1, box.y1) for box in places])
-        for face in faces:
-            x, y = face.centre
-            away = np.hypot((corners[:, 0] + corners[:, 2]) / 2 - x, (corners[:, 1] + corners[:, 3]) / 2 - y)
-            inside = (corners[:, 0] <= x) & (x <= corners[:, 2]) & (corners[:, 1] <= y) & (y <= corners[:, 3])
-            if inside.any():
-                nearest = int(np.argmin(np.where(inside, away, np.inf)))
-                self._parts[heads[nearest].track_id] = _Part.of(face, places[nearest])
-                seen.add(heads[nearest].track_id)
+        points = np.array([face.centre for face in faces])[:, None]
+        inside = ((corners[:, :2] <= points) & (points <= corners[:, 2:])).all(axis=2)
+        away = ((corners[:, :2] + corners[:, 2:]) / 2 - points) ** 2
+        nearest = np.argmin(np.where(inside, away.sum(axis=2), np.inf), axis=1)
+        for index in np.flatnonzero(inside.any(axis=1)).tolist():
+            head = heads[nearest[index]]
+            self._parts[head.track_id] = _Part.of(faces[index], places[nearest[index]])
+            seen.add(head.track_id)
         return seen
