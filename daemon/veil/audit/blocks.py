@@ -82,7 +82,7 @@ class Blocks:
 
     @classmethod
     def decode(cls, entries: bytes, most: int) -> Blocks:
-        """From at most `most` entries; what follows on a senseless or torn one is left out. Nothing in them is to be believed yet."""
+        """From at most `most` entries, none of them believed yet; from a senseless one on they are left out."""
         blocks = cls()
         whole = min(len(entries) // _ENTRY.size, most)
         tree = Frontier()

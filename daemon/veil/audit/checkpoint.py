@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+from veil.audit.forms import is_time
 from veil.audit.note import Note, SigningKey, decode_base64, sign_note
 from veil.audit.tree import HASH_BYTES
 from veil.errors import NoteError
@@ -15,7 +16,6 @@ from veil.errors import NoteError
 FIRST_PREVIOUS = bytes(HASH_BYTES)
 """`previous` of a log's first checkpoint."""
 
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
@@ -68,7 +68,7 @@ class Checkpoint:
         origin, size, root, time, previous = lines[:5]
         if not origin or not _SIZE.fullmatch(size):
             raise NoteError("A checkpoint begins with its origin and the log's size.")
-        if not time.startswith("time ") or not _TIME.fullmatch(time[5:]):
+        if not time.startswith("time ") or not is_time(time[5:]):
             raise NoteError("A checkpoint's fourth line is its time.")
         if not previous.startswith("previous "):
             raise NoteError("A checkpoint's fifth line names the checkpoint before it.")

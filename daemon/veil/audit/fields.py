@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from veil.audit.keyring import TIME
+from veil.audit.forms import is_time
 
 _FIELDS = {"data", "kind", "log", "prev", "seq", "time"}
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
-_kind, _hash, _time = _KIND.fullmatch, _HASH.fullmatch, TIME.fullmatch
+_kind, _hash = _KIND.fullmatch, _HASH.fullmatch
 
 
 def fault_in(event: dict[str, Any]) -> str:
@@ -28,6 +28,6 @@ def fault_in(event: dict[str, Any]) -> str:
         return "`prev` is no hash"
     if not isinstance(event["seq"], int) or event["seq"] < 0:
         return "`seq` is no sequence number"
-    if not isinstance(event["time"], str) or not _time(event["time"]):
+    if not isinstance(event["time"], str) or not is_time(event["time"]):
         return "`time` is no time"
     return ""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from veil.audit.canonical import dump, parse_line
 from veil.audit.checkpoint import key_name_of
+from veil.audit.forms import LOG_NAME, is_time
 from veil.audit.note import ED25519, SigningKey, VerifierKey, decode_base64
 from veil.errors import EvidenceError, KeyFormatError
 
 SIGNATURE_PREFIX = b"veil-key/v1\n"
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _FIELDS = {"device", "new", "old", "signed_by_new", "signed_by_old", "sizes", "time"}
 
 
@@ -81,12 +79,12 @@ class KeyRecord:
         if said.keys() != _FIELDS:
             raise RecordError("bad_field", "A record has exactly the keys of a record.")
         device, sizes, time = said["device"], said["sizes"], said["time"]
-        if not isinstance(device, str) or not NAME.fullmatch(device):
+        if not isinstance(device, str) or not LOG_NAME.fullmatch(device):
             raise RecordError("bad_field", "`device` is no name of a box.")
-        if not isinstance(time, str) or not TIME.fullmatch(time):
+        if not isinstance(time, str) or not is_time(time):
             raise RecordError("bad_field", "`time` is no time.")
         if not isinstance(sizes, dict) or not all(
-            NAME.fullmatch(log) and isinstance(size, int) and size > 0 for log, size in sizes.items()
+            LOG_NAME.fullmatch(log) and isinstance(size, int) and size > 0 for log, size in sizes.items()
         ):
             raise RecordError("bad_field", "`sizes` names logs and the sizes of their checkpoints.")
         texts = said["new"], said["old"], said["signed_by_new"], said["signed_by_old"]

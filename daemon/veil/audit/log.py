@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import re
 import threading
 import time
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import Protocol
 
 from veil.audit.canonical import MAX_LINE_BYTES, NotCanonicalError, parse_line
 from veil.audit.event import Event, Kind, canonical_data, line_around, said
+from veil.audit.forms import LOG_NAME
 from veil.audit.tail import last_line, whole_bytes
 from veil.audit.tree import HASH_BYTES, leaf_hash
 from veil.domain.clock import Clock
@@ -26,7 +26,6 @@ EVENTS_FILE = "events.jsonl"
 CHECKPOINTS_FILE = "checkpoints.jsonl"
 RESERVE_BYTES = 1 << 20
 MAX_BATCH_LINES = 64
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _READER_PATIENCE_S = 0.1
 
 
@@ -80,7 +79,7 @@ class EventLog:
     """
 
     def __init__(self, path: Path, name: str, clock: Clock, *, reserve_bytes: int = RESERVE_BYTES) -> None:
-        if not _NAME.fullmatch(name):
+        if not LOG_NAME.fullmatch(name):
             raise LogError(f"{name!r} is no name of a log.", hint="Use a-z, 0-9, - and _, 32 at most.")
         self._name = name
         self._clock = clock
