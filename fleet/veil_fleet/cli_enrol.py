@@ -207,6 +207,8 @@ def _issue(
     if out is not None:
         box_files.check_out(out)
     with device_rows.changing(settings) as connection:
+        if pinned is not None:
+            device_rows.check_log_key(connection, device, pinned)
         made = fleet.renew(device, request) if known else fleet.enrol(device, request)
         device_rows.enrolled(connection, device, made.certificate, site=site, log_key=pinned)
         target = out or fleet.folder / "boxes" / f"{device}-{made.certificate.serial[:8]}"

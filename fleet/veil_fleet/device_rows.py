@@ -53,11 +53,21 @@ def read_log_key(text: str, device: str) -> VerifierKey:
     return key
 
 
+def check_log_key(connection: Connection, device: str, log_key: VerifierKey) -> None:
+    """Raises UsageError where the box is held to another key already."""
+    query = select(Device.pinned_key).where(Device.name == device)
+    if connection.execute(query).scalar_one_or_none() not in {None, str(log_key)}:
+        raise UsageError(
+            f"{device!r} is held to another log key already.",
+            hint="A new box, or one that was set up anew, gets a new name.",
+        )
+
+
 def enrolled(
     connection: Connection, device: str, leaf: Leaf, *, site: str | None, log_key: VerifierKey | None
 ) -> None:
-    """The box has this certificate now. Raises UsageError where another key is pinned for it."""
-    row = connection.execute(select(Device.pinned_key).where(Device.name == device)).one_or_none()
+    """The box has this certificate now."""
+    known = connection.execute(select(Device.name).where(Device.name == device)).one_or_none()
     values: dict[str, object] = {
         "enrolled_ms": time.time_ns() // 1_000_000,
         "revoked_ms": None,
@@ -66,13 +76,8 @@ def enrolled(
     if site is not None:
         values["site"] = site
     if log_key is not None:
-        if row is not None and row.pinned_key not in {None, str(log_key)}:
-            raise UsageError(
-                f"{device!r} is held to another log key already.",
-                hint="A new box, or one that was set up anew, gets a new name.",
-            )
         values["pinned_key"] = str(log_key)
-    if row is None:
+    if known is None:
         connection.execute(insert(Device).values(name=device, **values))
     else:
         connection.execute(update(Device).where(Device.name == device).values(**values))

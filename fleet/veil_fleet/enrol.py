@@ -169,6 +169,7 @@ class Enrolment:
             raise UsageError(f"{name!r} is no identity.", hint=f"Known: {BROKER}, {', '.join(IDENTITIES)}.")
         with self._locked():
             self._issue_identity(name)
+            self._write_revocations()
 
     def revoke(self, name: str) -> int:
         """Ends all certificates of a box or of an identity; how many. Raises UsageError for unknown ones."""
