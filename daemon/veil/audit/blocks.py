@@ -82,7 +82,7 @@ class Blocks:
 
     @classmethod
     def decode(cls, entries: bytes, most: int) -> Blocks:
-        """From at most `most` entries, none of them believed yet; from a senseless one on they are left out."""
+        """From at most `most` entries, none of them believed yet; a senseless one ends them."""
         blocks = cls()
         whole = min(len(entries) // _ENTRY.size, most)
         tree = Frontier()

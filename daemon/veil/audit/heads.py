@@ -27,8 +27,6 @@ def parse_head(line: bytes) -> tuple[Note, Checkpoint]:
     if said.keys() != {"note"} or not isinstance(said["note"], str):
         raise KeyError("note")
     note = Note.parse(said["note"])
-    if len(note.signatures) != 1:
-        raise NoteError("A checkpoint of a log has one signature.")
     return note, Checkpoint.parse(note.text)
 
 
