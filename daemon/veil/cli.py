@@ -101,6 +101,22 @@ def camera(
 
 
 @app.command()
+def agent(config: ConfigOption = None) -> None:
+    """Sign the logs, report to the fleet manager and take its commands (veil-agent.service)."""
+    import logging
+
+    from veil.agent.service import run_agent
+    from veil.host.lifeline import die_with_parent
+    from veil.host.secrecy import forbid_memory_dumps
+    from veil.up import asked_to_end
+
+    die_with_parent()
+    forbid_memory_dumps()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="agent: %(message)s")
+    run_agent(_config(config), asked_to_end().is_set)
+
+
+@app.command()
 def anonymize(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Video, picture or folder.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],

@@ -22,10 +22,15 @@ GI_PYTHON = "/usr/bin/python3"
 
 
 def services(config: Config) -> list[Service]:
-    """The RTSP server and one service per camera."""
+    """The RTSP server, the agent where there is a fleet, and one service per camera."""
     listed = []
     if config.rtsp.enabled:
         listed.append(rtsp_service(config))
+    if config.fleet.enabled:
+        command = [sys.executable, "-m", "veil.cli", "agent"]
+        if config.path is not None:
+            command += ["--config", str(config.path)]
+        listed.append(Service("agent", command, notifies=True))
     for name in config.cameras:
         command = [sys.executable, "-m", "veil.cli", "camera", name]
         if config.path is not None:

@@ -27,7 +27,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from veil.agent.backoff import Backoff
 from veil.agent.packets import Inbound, Outgoing
-from veil.agent.refusal import refused, silent, unreachable
+from veil.agent.refusal import refused, silent, too_small, unreachable
 from veil.errors import LinkError
 
 WINDOW: Final = 32
@@ -135,6 +135,11 @@ class Link:
         """Messages to us that came while the inbox was full, or were no messages."""
         self.refused_publishes = 0
         """Publishes that the broker acknowledged with an error."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is still somebody who makes connections."""
+        return self._thread.is_alive()
 
     @property
     def connected(self) -> bool:
@@ -305,6 +310,8 @@ class Link:
             connection.window = max(1, min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)))
             largest = min(INBOUND_BYTES, getattr(properties, "MaximumPacketSize", INBOUND_BYTES))
             connection.max_payload = largest - OVERHEAD_BYTES
+            if largest < INBOUND_BYTES:
+                self._told(too_small(largest, where))
             topics = [(topic, SubscribeOptions(qos=1)) for topic in self._settings.subscriptions]
             if topics:
                 connection.client.subscribe(topics)

@@ -137,18 +137,20 @@ class Outbox:
             if end - first == count:
                 self._spans[log] = _Span(first, end)
             else:
-                self._forget(log)
+                self._db.execute("DELETE FROM lines WHERE log = ?", (log,))
 
-    def settle(self, log: str, size: int) -> None:
-        """Lines below `size` are cosigned: they and the checkpoints up to there leave.
-
-        Says where a log begins, too: to be called once for each log, with 0 where nothing is cosigned. Lines
-        that do not go on from there are forgotten; the log has them.
-        """
+    def begin(self, log: str, size: int) -> None:
+        """To be called once for each log: lines below `size` are cosigned. Lines that do not go on from there
+        are forgotten; the log has them."""
         span = self._spans.setdefault(log, _Span(size, size))
         if span.first > size or span.end < size:
-            self._attempt(lambda: self._forget(log))
-            span = self._spans[log] = _Span(size, size)
+            self.forget(log, size)
+        else:
+            self.settle(log, size)
+
+    def settle(self, log: str, size: int) -> None:
+        """Lines below `size` have their receipt: they and the checkpoints up to there leave."""
+        span = self._spans[log]
 
         def leave() -> None:
             with self._write():
@@ -156,8 +158,20 @@ class Outbox:
                 self._db.execute("DELETE FROM checkpoints WHERE log = ? AND size <= ?", (log, size))
 
         if self._attempt(leave):
-            span.first = max(span.first, size)
             self.problem = self._lasting
+        span.first = max(span.first, size)
+        span.end = max(span.end, size)
+
+    def forget(self, log: str, size: int) -> None:
+        """What is kept of a log is not the log's: it begins anew at `size`."""
+
+        def leave() -> None:
+            with self._write():
+                self._db.execute("DELETE FROM lines WHERE log = ?", (log,))
+                self._db.execute("DELETE FROM checkpoints WHERE log = ? AND size <= ?", (log, size))
+
+        self._attempt(leave)
+        self._spans[log] = _Span(size, size)
 
     def next(self, log: str) -> int:
         """The sequence number of the first line that is not there."""
@@ -261,11 +275,6 @@ class Outbox:
             return False
         self.problem = f"the outbox is full ({self._max_bytes >> 20} MiB); further lines wait in the logs"
         return True
-
-    def _forget(self, log: str) -> None:
-        with self._write():
-            self._db.execute("DELETE FROM lines WHERE log = ?", (log,))
-        self._spans.pop(log, None)
 
     def _attempt(self, deed: Callable[[], None]) -> bool:
         """False where the disk did not take it; `problem` then says why."""

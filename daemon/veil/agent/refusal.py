@@ -38,6 +38,14 @@ def refused(code: int, where: str) -> LinkError:
     return LinkError(f"The broker {where} ends the connection: {reason}.", hint=hint)
 
 
+def too_small(packet_bytes: int, where: str) -> LinkError:
+    """The broker takes smaller packets than a box may have to send."""
+    return LinkError(
+        f"The broker {where} takes packets of {packet_bytes} bytes only: long log lines cannot be sent.",
+        hint="Raise its max_packet_size to 64 KiB.",
+    )
+
+
 def silent(where: str) -> LinkError:
     """The connection ended before the broker's answer: with TLS 1.3 that is how a certificate is refused."""
     return LinkError(f"The broker {where} closed the connection without an answer.", hint=_ENROL)
