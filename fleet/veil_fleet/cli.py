@@ -11,7 +11,7 @@ import typer
 
 from veil import __version__
 from veil.errors import VeilError
-from veil_fleet import cli_enrol
+from veil_fleet import cli_commands, cli_enrol, cli_serve
 
 app = typer.Typer(
     name="veil-fleet",
@@ -51,6 +51,8 @@ def run_command(command: typer.Typer) -> None:
 
 # Each part has a `register(app)` that adds its commands; one line a part.
 cli_enrol.register(app)
+cli_serve.register(app)
+cli_commands.register(app)
 
 
 def main() -> None:

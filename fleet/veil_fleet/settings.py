@@ -9,7 +9,7 @@ import os
 import socket
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -72,7 +72,8 @@ class BrokerSettings(Section):
     """`[broker]`: the link to Mosquitto.
 
     Attributes:
-        ca, certificate, key: PEM files; all three, or none for a broker without TLS on a closed network.
+        tls: `off` is for a broker on this machine.
+        ca, certificate, key: PEM files; unset: as `veil-fleet init` wrote them into the folder.
         client: client identifier, another one for each collector that runs; unset: from the host's name.
         session_expiry_s: how long the broker keeps messages for a collector that went away.
         receive_maximum: messages that the broker may send before we have stored the first of them.
@@ -80,20 +81,14 @@ class BrokerSettings(Section):
 
     host: str = "localhost"
     port: Port = 8884
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
+    tls: Literal["on", "off"] = "on"
+    ca: Path = Path("ca.pem")
+    certificate: Path = Path(f"{COLLECTOR_IDENTITY}.pem")
+    key: Path = Path(f"{COLLECTOR_IDENTITY}.key")
     client: ClientId | None = None
     session_expiry_s: Annotated[int, Field(ge=0, le=86_400)] = 120
     receive_maximum: Annotated[int, Field(ge=10, le=65_535)] = 2000
     keepalive_s: Annotated[int, Field(ge=5, le=300)] = 15
-
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        given = [value is not None for value in (self.ca, self.certificate, self.key)]
-        if any(given) and not all(given):
-            raise ValueError("ca, certificate and key belong together: set all or none")
-        return self
 
     @property
     def client_id(self) -> str:
