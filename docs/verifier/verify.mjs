@@ -148,9 +148,10 @@ function forPeople(result) {
   for (const finding of result.findings) lines.push(`  ${where(finding)}: ${finding.code}: ${finding.text}`);
   for (const warning of result.warnings) lines.push(`  warning: ${where(warning)}: ${warning.code}: ${warning.text}`);
   for (const [log, sizes] of Object.entries(result.logs)) {
-    lines.push(`  ${log}: ${sizes.events} lines, ${sizes.signed} signed, ${sizes.cosigned} cosigned`);
+    const witnessed = sizes.witnessed ? ' (a witnessed file: only checkpoints that were cosigned)' : '';
+    lines.push(`  ${log}: ${sizes.events} lines, ${sizes.signed} signed, ${sizes.cosigned} cosigned${witnessed}`);
   }
-  if (!result.key_pinned) lines.push('  no key was given: held against itself only, which whoever holds it could have made anew');
+  if (!result.key_pinned) lines.push('  no key was given: held against itself only; whoever has it could have made it anew');
   return `${lines.join('\n')}\n`;
 }
 

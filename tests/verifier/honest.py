@@ -66,6 +66,36 @@ def texts() -> Vector:
     return Vector("Text outside ASCII, all escapes, the largest integers, order of keys", box)
 
 
+def limits() -> Vector:
+    box = Box()
+    deep: list[object] = []
+    for _ in range(29):
+        deep = [deep]
+    box.add("cam1", {"a": deep})
+    box.second = 0  # so that the next line has a length that is known
+    spare = 16_384 - len(box.event("cam1", {"a": ""}))
+    box.second = 0
+    box.add("cam1", {"a": "x" * spare})
+    assert len(box.log("cam1").lines[-1]) == 16_384
+    box.sign("cam1")
+    return Vector("A line of 16,384 bytes, and 32 objects and arrays one in another", box)
+
+
+def witnessed(*sizes: int) -> Vector:
+    """What the fleet manager exports of large(): of cam1 the checkpoints of these sizes, all cosigned."""
+    box = large()
+    log = box.log("cam1")
+    notes = []
+    for note in log.notes:
+        if int(note.split("\n")[1]) in sizes:
+            text = note.partition("\n\n")[0] + "\n"
+            notes.append(f"{note}{FLEET.cosign_line(text, 1_795_262_400)}")
+    assert len(notes) == len(sizes)
+    log.notes = notes
+    log.cosigned = notes[-1]
+    return Vector("A witnessed file: only checkpoints that were cosigned", box)
+
+
 def empty() -> Vector:
     box = Box()
     box.log("cam1")
@@ -157,6 +187,10 @@ VECTORS: dict[str, Callable[[], Vector]] = {
     "honest_small": lambda: Vector("One log, two checkpoints", small()),
     "honest_large": lambda: Vector("Three logs, two rotations, two witnesses, lines not signed yet", large()),
     "honest_texts": texts,
+    "honest_limits": limits,
+    "honest_witnessed": lambda: witnessed(5, 17, 33),
+    "honest_witnessed_gap": lambda: witnessed(8, 33),
+    "honest_witnessed_one": lambda: witnessed(32),
     "honest_empty": empty,
     "honest_no_checkpoints": no_checkpoints,
     "honest_skipped_key": skipped_key,

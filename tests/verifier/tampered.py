@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from verifier.evidence_made import WITNESS, Box, Key, b64, canonical
-from verifier.honest import FLEET, large, small
+from verifier.honest import FLEET, large, limits, small, witnessed
 from verifier.vector import Vector
 
 VECTORS: dict[str, Callable[[], Vector]] = {}
@@ -554,7 +554,7 @@ on_disk(
     "checkpoints_missing",
     "checkpoints.jsonl is gone",
     lambda root: (root / "cam1/checkpoints.jsonl").unlink(),
-    [["unreadable", "retired_key"], "cam1", 0],
+    ["unreadable", "cam1", 0],
     "retired_key",
     "bad_checkpoint",
 )
@@ -644,6 +644,121 @@ on_disk(
 
 
 @vector
+def canonical_line_over() -> Vector:
+    box = limits().box
+    box.log("cam1").notes.clear()
+    lines = box.log("cam1").lines
+    lines[-1] = lines[-1].replace(b"x", b"xx", 1)
+    return Vector("A line of 16,385 bytes", box, [["not_canonical", "cam1", 2]])
+
+
+@vector
+def canonical_deep_over() -> Vector:
+    box = limits().box
+    box.log("cam1").notes.clear()
+    lines = box.log("cam1").lines
+    lines[:] = [lines[0].replace(b"[]", b"[[]]")]
+    return Vector("33 objects and arrays one in another", box, [["not_canonical", "cam1", 1]])
+
+
+def of_witnessed(
+    name: str, about: str, change: Callable[[Box], None], finding: list[Any], *also: str
+) -> None:
+    def make() -> Vector:
+        box = witnessed(5, 17, 33).box
+        change(box)
+        return Vector(about, box, [finding], list(also))
+
+    VECTORS[name] = make
+
+
+def _notes(change: Callable[[list[str]], object]) -> Callable[[Box], None]:
+    return lambda box: change(box.log("cam1").notes) and None
+
+
+def _plain(note: str) -> str:
+    text, _, signatures = note.partition("\n\n")
+    return f"{text}\n\n{signatures.partition(chr(10))[0]}\n"
+
+
+def _twice_witness(box: Box) -> None:
+    box.witnesses.append(box.witnesses[0])
+
+
+of_witnessed(
+    "witnessed_one_without",
+    "A note without a cosignature in a witnessed file",
+    _notes(lambda notes: notes.__setitem__(1, _plain(notes[1]))),
+    ["bad_checkpoint", "cam1", 2],
+    "unreadable",
+)
+of_witnessed(
+    "witnessed_first_without",
+    "The first note has no cosignature, so the file is not a witnessed one",
+    _notes(lambda notes: notes.__setitem__(0, _plain(notes[0]))),
+    [["bad_checkpoint", "checkpoint_order", "retired_key"], "cam1", None],
+)
+of_witnessed(
+    "witnessed_order",
+    "Sizes that do not grow in a witnessed file",
+    _notes(lambda notes: notes.insert(1, notes[0])),
+    ["checkpoint_order", "cam1", 2],
+)
+of_witnessed(
+    "witnessed_other_last",
+    "cosigned is not the note of the last line",
+    _notes(lambda notes: notes.pop()),
+    ["bad_checkpoint", "cam1", None],
+)
+of_witnessed(
+    "witnessed_stranger",
+    "A cosignature of somebody unknown in a witnessed file",
+    _notes(
+        lambda notes: notes.__setitem__(
+            1, _plain(notes[1]) + STRANGER.cosign_line(notes[1].partition("\n\n")[0], 7)
+        )
+    ),
+    ["unknown_key", "cam1", 2],
+)
+of_witnessed(
+    "witnessed_bad_signature",
+    "A cosignature of another text in a witnessed file",
+    _notes(lambda notes: notes.__setitem__(1, _plain(notes[1]) + FLEET.cosign_line("other", 7))),
+    ["bad_signature", "cam1", 2],
+)
+of_witnessed(
+    "witnessed_lines_edited",
+    "A line was edited under a witnessed file",
+    lambda box: box.log("cam1").lines.__setitem__(2, box.log("cam1").lines[2].replace(b'"n":2', b'"n":3')),
+    ["broken_chain", "cam1", 4],
+    "wrong_root",
+)
+of_witnessed(
+    "witnessed_retired_over",
+    "A checkpoint over a rotation's size in a witnessed file",
+    lambda box: box.keys.__setitem__(
+        1,
+        box.key_line(
+            Key(box.key.name, "box-17 0"), {"box": 5, "cam-2_b": 5, "cam1": 4}, Key(box.key.name, "box-17 1")
+        ),
+    ),
+    ["retired_key", "cam1", 1],
+    "retired_key",
+)
+of_witnessed(
+    "witnessed_not_named",
+    "A checkpoint of a log that the rotation does not name",
+    lambda box: box.keys.__setitem__(
+        1,
+        box.key_line(Key(box.key.name, "box-17 0"), {"box": 5, "cam-2_b": 5}, Key(box.key.name, "box-17 1")),
+    ),
+    ["retired_key", "cam1", 1],
+    "retired_key",
+)
+of_witnessed("witness_twice", "A witness's key in two lines", _twice_witness, ["bad_key", "", 3])
+
+
+@vector
 def keys_untrusted() -> Vector:
     return Vector(
         "The pinned key is of another box",
@@ -691,7 +806,7 @@ def retired_names_missing_log() -> Vector:
     old = box.key
     box.rotate()
     box.keys[1] = box.key_line(old, {"cam1": 7, "cam2": 4})
-    return Vector("sizes names a log that is not there", box, [[["retired_key", "unreadable"], "cam2", None]])
+    return Vector("sizes names a log that is not there", box, [["retired_key", "cam2", None]])
 
 
 # Checkpoints
@@ -736,6 +851,12 @@ def _short(box: Box) -> str:
 
 BAD = ["bad_checkpoint", "cam1", 3]
 ORDER = ["checkpoint_order", "cam1", 3]
+last_note(
+    "note_long",
+    "A note of over 8,192 bytes",
+    changed_note(lambda note: note + "".join(STRANGER.sign_line(str(n)) for n in range(80))),
+    BAD,
+)
 last_note("note_text", "No note", lambda box: "hello", BAD)
 last_note("note_empty", "An empty note", lambda box: "", BAD)
 last_note("note_no_signature", "No signature line", lambda box: box.text("cam1") + "\n", BAD)

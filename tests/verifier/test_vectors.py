@@ -57,7 +57,7 @@ def test_verifiers_find_what_the_page_says(verifier: str, name: str) -> None:
     assert answer["key_pinned"] == ("key" in wanted["call"])
     for log, counts in wanted.get("logs", {}).items():
         if log in answer["logs"] or "dir" not in wanted["call"]:
-            assert answer["logs"][log] == counts
+            assert counts.items() <= answer["logs"][log].items()
 
 
 def test_vectors_are_those_that_the_script_writes(tmp_path: Path) -> None:

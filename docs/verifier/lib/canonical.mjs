@@ -1,7 +1,7 @@
 // One line of a .jsonl file, byte by byte: is it an object in canonical form (RFC 8785), of the values that the
 // format allows? No JSON.parse: that would forget how a number or a string was written.
 
-export const MAX_DEPTH = 128;
+export const MAX_DEPTH = 32;
 const MAX_MEMBERS = 16; // more than any object whose members are looked at
 
 /** Thrown; no Error, as a hostile file has one in each line. */

@@ -10,7 +10,7 @@ import { sha256 } from './tree.mjs';
 export function readNote(note) {
   try {
     const { text, signatures } = parseNote(note);
-    return { text, signatures, ...parseCheckpoint(text) };
+    return { written: note, text, signatures, ...parseCheckpoint(text) };
   } catch (error) {
     if (error instanceof Malformed) throw new Finding('bad_checkpoint', error.message);
     throw error;
@@ -33,6 +33,17 @@ export function signer(keys, text, signature) {
   return key;
 }
 
+/** Each signature line must be of a witness. Throws Finding: unknown_key, bad_signature. */
+export function checkCosignatures(witnesses, text, signatures) {
+  for (const signature of signatures) {
+    const candidates = named(witnesses, signature);
+    if (candidates.length === 0) throw new Finding('unknown_key', 'cosigned with a key that is not in witness.vkeys');
+    if (!candidates.some((key) => key.cosigned(text, signature.bytes))) {
+      throw new Finding('bad_signature', 'the cosignature does not verify');
+    }
+  }
+}
+
 /** Throws Finding: wrong_origin. */
 export function checkOrigin(keys, log, origin) {
   if (keys.device !== null && origin !== `veil/${keys.device}/${log}`) {
@@ -48,10 +59,15 @@ export function checkRoot(size, root, count, noted) {
   if (!root.equals(noted)) throw new Finding('wrong_root', `the first ${size} lines are not those that were signed`);
 }
 
-/** Goes through checkpoints.jsonl, taking `events` along; keeps the first finding for tell(). */
+/**
+ * Goes through checkpoints.jsonl, taking `events` along; keeps the first finding for tell(). `cosigned` is the note
+ * to look for, or null.
+ */
 export class Checkpoints {
-  constructor(log, keys, events) {
-    Object.assign(this, { log, keys, events });
+  constructor(log, box, events, cosigned) {
+    Object.assign(this, { log, keys: box.keys, witnesses: box.witnesses, events, cosigned });
+    this.hasCosigned = false;
+    this.witnessed = false; // only checkpoints with the signatures of witnesses, not all that there were
     this.number = 0;
     this.size = '0'; // of the last good checkpoint
     this.previous = Buffer.alloc(32);
@@ -61,8 +77,7 @@ export class Checkpoints {
     this.line = 0;
   }
 
-  /** `wanted`: notes (text, empty line, box's signature line) to look for; those that are there are taken away. */
-  read(path, wanted) {
+  read(path) {
     let lines = null;
     try {
       lines = openLines(path);
@@ -71,7 +86,6 @@ export class Checkpoints {
         this.number += 1;
         const { note } = record(lines, { note: ['string'] });
         this.check(note);
-        wanted.delete(note);
       }
       if (lines.torn > 0) {
         this.number += 1;
@@ -89,21 +103,35 @@ export class Checkpoints {
 
   check(written) {
     const note = readNote(written);
-    if (note.signatures.length !== 1) throw new Finding('bad_checkpoint', 'not exactly one signature line');
+    const [first, ...cosignatures] = note.signatures;
+    if (this.number === 1) this.witnessed = cosignatures.length > 0;
+    if (this.witnessed !== cosignatures.length > 0) {
+      throw new Finding('bad_checkpoint', this.witnessed ? 'no signature line of a witness, in a witnessed file'
+        : 'not exactly one signature line');
+    }
     checkOrigin(this.keys, this.log, note.origin);
-    const key = signer(this.keys, note.text, note.signatures[0]);
+    const key = signer(this.keys, note.text, first);
+    checkCosignatures(this.witnesses, note.text, cosignatures);
     if (key !== null) this.signedWith(this.keys.order.indexOf(key), note.size);
     if (note.size === '0') throw new Finding('checkpoint_order', 'the size is 0');
     if (compareSizes(note.size, this.size) <= 0) {
       throw new Finding('checkpoint_order', `the size, ${note.size.slice(0, 20)}, is not over ${this.size}`);
     }
-    if (!note.previous.equals(this.previous)) {
+    if (!this.witnessed && !note.previous.equals(this.previous)) {
       throw new Finding('checkpoint_order', '"previous" is not the checkpoint before');
     }
     this.events.advance(Number(note.size));
     if (!this.events.lost) checkRoot(note.size, this.events.tree.root(), this.events.count, note.root);
     this.size = note.size;
     this.previous = sha256(Buffer.from(note.text));
+    this.compare(note);
+  }
+
+  /** Is this the cosigned note? In a witnessed file the last one must be it. */
+  compare(note) {
+    if (this.cosigned === null) return;
+    if (this.witnessed) this.hasCosigned = note.written === this.cosigned.written;
+    else if (boxNote(note) === boxNote(this.cosigned)) this.hasCosigned = true;
   }
 
   /** Throws Finding: retired_key. */
@@ -123,7 +151,7 @@ export class Checkpoints {
   rotate(key) {
     for (; this.key < key; this.key += 1, this.signed = false) {
       const last = this.keys.sizes[this.key]?.get(this.log);
-      if (this.keys.broken || last === undefined) continue;
+      if (this.keys.broken || this.witnessed || last === undefined) continue;
       if (!this.signed || this.size !== String(last)) {
         throw new Finding('retired_key', `the last checkpoint under a rotated key is not of size ${last}`);
       }
@@ -133,4 +161,9 @@ export class Checkpoints {
   tell(report) {
     if (this.finding !== null) report.add(this.finding, this.log, this.line);
   }
+}
+
+/** A note without what witnesses added to it. */
+function boxNote(note) {
+  return `${note.text}\n${note.signatures[0].line}\n`;
 }

@@ -2,7 +2,8 @@
 
 import { NotCanonical, integerOf, readObject, stringOf } from './canonical.mjs';
 import { Finding } from './findings.mjs';
-import { MAX_LINE } from './lines.mjs';
+
+const MAX_LINE = 16_384; // bytes before the newline
 
 /**
  * The values of one line of `lines`. `kinds` names the keys, in order, each with the kinds that it may be of:
@@ -10,7 +11,9 @@ import { MAX_LINE } from './lines.mjs';
  * Throws Finding: not_canonical or bad_field.
  */
 export function record(lines, kinds) {
-  if (lines.tooLong) throw new Finding('not_canonical', `a line of over ${MAX_LINE} bytes`);
+  if (lines.tooLong || lines.end - lines.start > MAX_LINE) {
+    throw new Finding('not_canonical', `a line of over ${MAX_LINE} bytes`);
+  }
   const members = object(lines.bytes, lines.start, lines.end);
   const values = {};
   let i = 0;

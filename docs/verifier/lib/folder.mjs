@@ -7,11 +7,10 @@ import { readNote } from './checkpoints.mjs';
 import { Finding, Report } from './findings.mjs';
 import { LOG_NAME, show, utf8 } from './forms.mjs';
 import { readBoxKeys, readWitnesses } from './keys.mjs';
-import { readSmall, Unreadable } from './lines.mjs';
+import { readStart, Unreadable } from './lines.mjs';
 import { checkAnchor, verifyLog } from './log.mjs';
-import { Malformed, parseNote, VerifierKey } from './note.mjs';
+import { Malformed, MAX_NOTE, parseNote, VerifierKey } from './note.mjs';
 
-const MAX_ANCHOR = 1024 * 1024; // bytes
 const OF_A_LOG = ['events.jsonl', 'checkpoints.jsonl', 'cosigned'];
 
 /** The call itself cannot be taken. */
@@ -100,7 +99,7 @@ function readPinned(text) {
 /** The anchor file: {note, finding}, one of them null. Throws CallError where it is no signed note at all. */
 function readAnchor(file) {
   try {
-    const bytes = readSmall(file, MAX_ANCHOR);
+    const bytes = readStart(file, MAX_NOTE + 1);
     if (bytes === null) throw new Malformed('is missing');
     const text = utf8(bytes);
     if (text === null) throw new Malformed('not UTF-8');

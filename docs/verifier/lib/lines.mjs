@@ -2,8 +2,7 @@
 
 import * as fs from 'node:fs';
 
-export const MAX_LINE = 16 * 1024 * 1024; // bytes
-const CHUNK = 256 * 1024;
+const CHUNK = 256 * 1024; // bytes; much more than a line may have
 const NEWLINE = 0x0a;
 const spare = []; // buffers of CHUNK + 2 bytes, used again by the next file
 
@@ -28,15 +27,19 @@ export function openRegular(path) {
   return fd;
 }
 
-/** The bytes of a small file; null where there is none. Throws Unreadable, also when it is over `limit` bytes. */
-export function readSmall(path, limit) {
+/** The first `limit` bytes of a file; null where there is none. Throws Unreadable. */
+export function readStart(path, limit) {
   const fd = openRegular(path);
   if (fd === null) return null;
+  const bytes = Buffer.allocUnsafe(limit);
+  let length = 0;
   try {
-    if (fs.fstatSync(fd).size > limit) throw new Unreadable(`is over ${limit} bytes`);
-    return fs.readFileSync(fd);
+    for (let count = -1; count !== 0 && length < limit; length += count) {
+      count = fs.readSync(fd, bytes, length, limit - length, null);
+    }
+    return bytes.subarray(0, length);
   } catch (error) {
-    throw error instanceof Unreadable ? error : new Unreadable(`cannot be read (${error.code})`);
+    throw new Unreadable(`cannot be read (${error.code})`);
   } finally {
     fs.closeSync(fd);
   }
@@ -45,8 +48,8 @@ export function readSmall(path, limit) {
 /**
  * Lines of an open file, which it closes. After next() returned true the line is bytes[start..end), without its
  * newline (which stands at bytes[end]); it is gone with the next call. bytes[start - 1] may be written to. A line
- * over MAX_LINE is stepped over: `tooLong` is true and start..end is empty. After next() returned false `torn` is the
- * number of bytes behind the last newline. next() throws Unreadable.
+ * that does not fit is stepped over: `tooLong` is true and start..end is empty. After next() returned false `torn` is
+ * the number of bytes behind the last newline. next() throws Unreadable.
  */
 export class Lines {
   constructor(fd) {
@@ -73,7 +76,7 @@ export class Lines {
         return true;
       }
       from = this.filled - this.start;
-      if (from > MAX_LINE) return this.stepOver();
+      if (from === CHUNK) return this.stepOver();
       const count = this.fill();
       if (count === 0) {
         this.torn = this.filled - this.start;
@@ -88,17 +91,14 @@ export class Lines {
     if (this.fd === null) return;
     fs.closeSync(this.fd);
     this.fd = null;
-    if (this.bytes.length === CHUNK + 2) spare.push(this.bytes);
+    spare.push(this.bytes);
     this.bytes = null;
   }
 
   /** Reads on behind the bytes that are not used yet, which move to the front. */
   fill() {
     const unused = this.filled - this.start;
-    let target = this.bytes;
-    if (unused > target.length / 2) target = Buffer.allocUnsafe(2 * target.length);
-    if (this.start !== 1 || target !== this.bytes) this.bytes.copy(target, 1, this.start, this.filled);
-    this.bytes = target;
+    if (this.start !== 1) this.bytes.copyWithin(1, this.start, this.filled);
     this.start = 1;
     this.filled = 1 + unused;
     const count = this.read(this.filled);
@@ -109,7 +109,7 @@ export class Lines {
 
   read(at) {
     try {
-      return fs.readSync(this.fd, this.bytes, at, this.bytes.length - 1 - at, null);
+      return fs.readSync(this.fd, this.bytes, at, CHUNK + 1 - at, null);
     } catch (error) {
       throw new Unreadable(`cannot be read (${error.code})`);
     }

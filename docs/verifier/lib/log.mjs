@@ -1,13 +1,11 @@
 // One log: its lines, its checkpoints, the newest cosigned one, and what was kept elsewhere.
 
-import { Checkpoints, checkOrigin, checkRoot, readNote, signer } from './checkpoints.mjs';
+import { Checkpoints, checkCosignatures, checkOrigin, checkRoot, readNote, signer } from './checkpoints.mjs';
 import { Events } from './events.mjs';
 import { Finding } from './findings.mjs';
 import { utf8 } from './forms.mjs';
-import { readSmall, Unreadable } from './lines.mjs';
-import { named } from './note.mjs';
-
-const MAX_NOTE = 1024 * 1024; // bytes of `cosigned`
+import { readStart, Unreadable } from './lines.mjs';
+import { MAX_NOTE } from './note.mjs';
 
 /**
  * Verifies the log in `dir`. `box` holds keys and witnesses, `anchor` is a note read with readNote or null.
@@ -22,25 +20,26 @@ export function verifyLog(dir, log, box, anchor, complete, report) {
 
   const events = new Events(`${dir}/events.jsonl`, log, kept.map((each) => each.note.size));
   try {
-    const checkpoints = new Checkpoints(log, box.keys, events);
-    const wanted = new Set(cosigned.note === null ? [] : [boxNote(cosigned.note)]);
-    checkpoints.read(`${dir}/checkpoints.jsonl`, wanted);
+    const checkpoints = new Checkpoints(log, box, events, cosigned.note);
+    checkpoints.read(`${dir}/checkpoints.jsonl`);
     events.advance(Infinity);
     for (const each of kept) each.attempt(() => checkKept(each.note, events));
     cosigned.attempt(() => {
-      if (wanted.size > 0 && !checkpoints.finding) {
-        throw new Finding('bad_checkpoint', 'cosigned: this checkpoint is not in checkpoints.jsonl');
+      if (cosigned.note !== null && !checkpoints.hasCosigned && checkpoints.finding === null) {
+        throw new Finding('bad_checkpoint', checkpoints.witnessed ? 'not the last note of checkpoints.jsonl'
+          : 'this checkpoint is not in checkpoints.jsonl');
       }
       return cosigned.note;
     });
     const signed = Number(checkpoints.size);
     events.tell(report);
     checkpoints.tell(report);
-    if (complete && !checkpoints.finding && !events.lost && signed < events.count) {
+    if (complete && checkpoints.finding === null && !events.lost && signed < events.count) {
       const text = `${events.count - signed} lines behind the last checkpoint`;
       report.add(new Finding('not_signed', text), log, signed + 1, signed);
     }
     report.logs[log] = { events: events.count, signed, cosigned: Number(cosigned.note?.size ?? 0) };
+    if (checkpoints.witnessed) report.logs[log].witnessed = true;
   } finally {
     events.close();
   }
@@ -73,7 +72,7 @@ class Kept {
 }
 
 function readCosigned(path, log, box) {
-  const bytes = readSmall(path, MAX_NOTE);
+  const bytes = readStart(path, MAX_NOTE + 1);
   if (bytes === null) return null;
   const written = utf8(bytes);
   if (written === null) throw new Finding('bad_checkpoint', 'not UTF-8');
@@ -82,13 +81,7 @@ function readCosigned(path, log, box) {
   if (witnesses.length === 0) throw new Finding('bad_checkpoint', 'no signature line of a witness');
   checkOrigin(box.keys, log, note.origin);
   signer(box.keys, note.text, first);
-  for (const signature of witnesses) {
-    const candidates = named(box.witnesses, signature);
-    if (candidates.length === 0) throw new Finding('unknown_key', 'cosigned with a key that is not in witness.vkeys');
-    if (!candidates.some((key) => key.cosigned(note.text, signature.bytes))) {
-      throw new Finding('bad_signature', 'the cosignature does not verify');
-    }
-  }
+  checkCosignatures(box.witnesses, note.text, witnesses);
   return note;
 }
 
@@ -105,8 +98,4 @@ function checkKept(note, events) {
     checkRoot(note.size, events.roots.get(note.size), events.count, note.root);
   }
   return note;
-}
-
-function boxNote(note) {
-  return `${note.text}\n${note.signatures[0].line}\n`;
 }

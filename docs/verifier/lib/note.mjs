@@ -7,6 +7,7 @@ import { sha256 } from './tree.mjs';
 
 export const ED25519 = 0x01;
 export const COSIGNATURE = 0x04;
+export const MAX_NOTE = 8192; // bytes
 const SPKI = Buffer.from('302a300506032b6570032100', 'hex'); // what goes before 32 bytes of an Ed25519 key
 // No key's name has any of these: "+", control characters, the white space of Unicode.
 const NOT_IN_NAMES = /[+\u0000-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
@@ -56,6 +57,7 @@ export class VerifierKey {
 
 /** Reads a signed note: {text, signatures: [{name, id, bytes, line}]}. Throws Malformed. */
 export function parseNote(note) {
+  if (Buffer.byteLength(note) > MAX_NOTE) throw new Malformed(`over ${MAX_NOTE} bytes`);
   if (/[\u0000-\u0009\u000b-\u001f]/.test(note)) throw new Malformed('control characters in a note');
   const gap = note.lastIndexOf('\n\n');
   if (gap < 0 || !note.endsWith('\n')) throw new Malformed('not a text, an empty line and signature lines');
