@@ -11,7 +11,7 @@ import typer
 
 from veil import __version__
 from veil.errors import VeilError
-from veil_fleet import cli_commands, cli_enrol, cli_serve
+from veil_fleet import cli_commands, cli_enrol, cli_serve, cli_users
 
 app = typer.Typer(
     name="veil-fleet",
@@ -53,6 +53,7 @@ def run_command(command: typer.Typer) -> None:
 cli_enrol.register(app)
 cli_serve.register(app)
 cli_commands.register(app)
+cli_users.register(app)
 
 
 def main() -> None:

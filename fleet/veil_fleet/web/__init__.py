@@ -1,0 +1,1 @@
+"""The fleet manager's page: server-rendered, live by server-sent events."""
