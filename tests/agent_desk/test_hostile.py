@@ -1,4 +1,4 @@
-"""Whatever arrives, the desk answers; nothing is done that the fleet has not signed. VEIL_HOSTILE: how often."""
+"""Whatever arrives, the desk answers, and nothing unsigned is done. VEIL_HOSTILE: how many tries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from veil.agent.commands import Actions, CommandDesk, Done
 from veil.audit.log import Unlogged
 from veil.messages.command import CommandBody, Response
 
-_EXAMPLES = int(os.environ.get("VEIL_HOSTILE", "300"))
+_EXAMPLES = int(os.environ.get("VEIL_HOSTILE", "200"))
 _OFTEN = settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 _TEXT = st.text(max_size=60)

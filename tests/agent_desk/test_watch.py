@@ -173,6 +173,15 @@ def test_a_faulty_configuration_file_has_no_hash_and_tells_no_secret(watched: Wa
     assert "hunter2" not in watched.log.path.read_text()
 
 
+def test_another_configuration_in_use_repeats_nothing_and_misses_nothing(watched: Watched) -> None:
+    watched.after(70)
+    watched.box.write(front="[camera.front.mask]\nlookback_s = 0.25")
+    watched.box.clock.set_by(-3600)
+    watched.watch.use(module.load_config(watched.box.file, {}))
+    watched.after(70)
+    assert watched.all() == ["clock_state", "clock_stepped", "config_changed"]
+
+
 def test_a_file_that_is_being_written_is_looked_at_when_it_rests(watched: Watched) -> None:
     watched.after(2)
     for number in range(20):

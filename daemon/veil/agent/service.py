@@ -64,7 +64,7 @@ def run_agent(
     clock = clock or SystemClock()
     supervisor = Supervisor(environ)
     with ExitStack() as scope:
-        agent = Agent(config, environ, clock, scope)
+        agent = Agent(config, environ, clock, supervisor.watchdog, scope)
         reason = "asked"
         try:
             supervisor.ready()
@@ -82,7 +82,14 @@ def run_agent(
 class Agent:
     """All parts of the agent, entered into `scope`. `step` and `stop` are one thread's."""
 
-    def __init__(self, config: Config, environ: Mapping[str, str], clock: Clock, scope: ExitStack) -> None:
+    def __init__(
+        self,
+        config: Config,
+        environ: Mapping[str, str],
+        clock: Clock,
+        beat: Callable[[], None],
+        scope: ExitStack,
+    ) -> None:
         self._config = config
         self._clock = clock
         self._environ = environ
@@ -117,6 +124,7 @@ class Agent:
                 witnesses,
                 config.agent.checkpoint_every_s,
                 self._log_failed,
+                beat,
             )
         )
         since = timestamp(clock.wall_ns())
@@ -212,7 +220,7 @@ class Agent:
         self._presence.cameras(self._health.look(now_s))
         if self._health.is_due(now_s):
             queued = self._evidence.waiting
-            self._newest = self._health.health(now_s, queued, self._outbox.used_bytes)
+            self._newest = self._health.health(now_s, queued, self._outbox.line_bytes)
             if self._link is not None and self._link.connected:
                 self._presence.health(self._newest)
             elif self._link is not None:
@@ -269,7 +277,7 @@ class Agent:
         self._config = config
         self._health.use(config)
         self._presence.use(config, self._health.machine.bundle)
-        self._watch = BoxWatch(config, self._log, self._clock, environ=self._environ)
+        self._watch.use(config)
 
     def _open_outbox(self) -> Outbox:
         limit = self._config.agent.outbox_max_mib * MEBIBYTE

@@ -62,6 +62,11 @@ class BoxWatch:
         self._file = WatchedFile(lambda: config.path, partial(_digest_of, environ))
         self._bundles = _bundles(config)
 
+    def use(self, config: Config) -> None:
+        """Watches what another configuration names. What is known of clock, disk and heat stays."""
+        self._config = config
+        self._bundles = {name: self._bundles.get(name, watched) for name, watched in _bundles(config).items()}
+
     def step(self) -> None:
         step_ns = self._steps.step_ns()
         if step_ns:
