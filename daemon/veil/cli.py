@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.text import Text
 
 from veil import __version__
+from veil.cli_log import app as log_app
 from veil.config import DEFAULT_PATH, Config
 from veil.config_load import load_config
 from veil.errors import UsageError, VeilError
@@ -37,6 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+app.add_typer(log_app)
 
 ConfigOption = Annotated[
     Path | None,
