@@ -74,7 +74,8 @@ per_listener_settings true
 
 # Messages of Veil stay under 64 KiB; who sends more is disconnected before it is read.
 max_packet_size {MAX_PACKET_BYTES}
-max_inflight_messages 100
+# As many as a collector stores in one go.
+max_inflight_messages 2000
 # For one client that is away. What does not fit is lost here; a box sends it again until it has a receipt.
 max_queued_messages 20000
 max_queued_bytes {64 * 1024 * 1024}

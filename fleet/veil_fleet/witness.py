@@ -14,6 +14,7 @@ from veil.audit.keyring import Keyring
 from veil.audit.note import COSIGNATURE_V1, Note, SigningKey, VerifierKey, cosign_note
 from veil.audit.tree import HASH_BYTES, Frontier, leaf_hash
 from veil.errors import ConfigError, KeyFormatError, NoteError
+from veil_fleet.broker import share_group
 from veil_fleet.collector.alarms import AlarmKind, Raised
 from veil_fleet.keyfile import make_key
 from veil_fleet.settings import FleetSettings
@@ -123,6 +124,11 @@ class Witness:
     @property
     def verifier(self) -> VerifierKey:
         return self._key.verifier
+
+    @property
+    def group(self) -> str:
+        """Name of the shared subscription of the collectors that have this key, a secret of theirs."""
+        return share_group(self._key.seed)
 
     def examine(
         self, encoded: str, seen: Seen, keys: Keyring, lines: Lines, older: Callable[[int], Older], now_s: int

@@ -25,7 +25,6 @@ from veil_fleet.collector.heard import WIRE, Received
 from veil_fleet.collector.outgoing import Outgoing
 from veil_fleet.settings import FleetSettings
 
-GROUP = "$share/veil-fleet/"
 MAX_PACKET_BYTES = 64 * 1024
 UNRELIABLE_LIMIT = 20_000
 """Messages without acknowledgement (health, and what the broker had kept) that may wait; more are dropped."""
@@ -56,10 +55,15 @@ def tls_context(settings: FleetSettings) -> ssl.SSLContext | None:
 
 
 class Link(aiomqtt.Client):
-    """One connection; a new one is made after each loss."""
+    """One connection; a new one is made after each loss.
 
-    def __init__(self, settings: FleetSettings, context: ssl.SSLContext | None) -> None:
+    Args:
+        group: name of the shared subscription, one that no box knows (see `broker.share_group`).
+    """
+
+    def __init__(self, settings: FleetSettings, context: ssl.SSLContext | None, group: str) -> None:
         broker = settings.broker
+        self._shared = f"$share/{group}/"
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = broker.session_expiry_s
         properties.ReceiveMaximum = broker.receive_maximum
@@ -148,7 +152,7 @@ class Link(aiomqtt.Client):
 
     async def subscribe_all(self) -> None:
         """To everything from boxes, shared with the other collectors."""
-        filters = [(GROUP + filter_of(kind), 0 if kind is Kind.HEALTH else 1) for kind in WIRE]
+        filters = [(self._shared + filter_of(kind), 0 if kind is Kind.HEALTH else 1) for kind in WIRE]
         codes = await self.subscribe(filters)
         if any((code if isinstance(code, int) else code.value) >= 128 for code in codes):
             raise LinkError(

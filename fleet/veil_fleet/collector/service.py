@@ -76,6 +76,7 @@ class Collector:
         self._settings = settings
         self._engine = engine
         self._store = Store(witness)
+        self._group = witness.group
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._link: Link | None = None
         self._storing_since = time.monotonic()
@@ -97,7 +98,7 @@ class Collector:
             tasks.create_task(self._keep_house())
             while True:
                 try:
-                    async with self._connected(Link(self._settings, context)) as link:
+                    async with self._connected(Link(self._settings, context, self._group)) as link:
                         wait_s = RECONNECT_S[0]
                         await self._follow(link)
                 except aiomqtt.MqttError as error:
