@@ -65,6 +65,9 @@ def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | Non
     clock, stats, supervisor = SystemClock(), CameraStats(), Supervisor()
     places = CameraPlaces.of(config, camera.name)
     places.state.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(PermissionError):
+        # The agent, another user of the group, leaves its requests there.
+        places.state.parent.chmod(0o770)
     with ExitStack() as scope:
         log = scope.enter_context(EventLog(places.log, camera.name, clock))
         detector = detector or scope.enter_context(load_detector(camera.detector))

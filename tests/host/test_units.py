@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "systemd"
-SERVICES = ("veil-camera@.service", "veil-rtsp.service")
+SERVICES = ("veil-camera@.service", "veil-rtsp.service", "veil-agent.service")
 
 
 def settings(name: str) -> dict[str, str]:

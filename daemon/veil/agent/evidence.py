@@ -51,6 +51,7 @@ class Evidence:
     Args:
         folder: STATE_DIR/log.
         report: told of each log that is damaged, or cannot be read, once for each reason.
+        beat: called between two logs: a long one takes its time when it is opened.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Evidence:
         witness_keys: Sequence[VerifierKey],
         sign_every_s: float,
         report: Callable[[str, VeilError], None],
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
         self._device = device
@@ -72,6 +74,7 @@ class Evidence:
         self._witness_keys = witness_keys
         self._sign_every_s = sign_every_s
         self._report = report
+        self._beat = beat
         self._logs: dict[str, _Followed] = {}
         self._not_before_s: dict[str, float] = {}
         self._reported: dict[str, str] = {}
@@ -96,6 +99,7 @@ class Evidence:
             self._find(now_s)
         busy = False
         for name, followed in list(self._logs.items()):
+            self._beat()
             if followed.damaged:
                 continue
             try:
@@ -107,6 +111,7 @@ class Evidence:
 
     def sign_all(self, now_s: float) -> None:
         """At the end: what was written is read and signed."""
+        self._find(now_s)
         for name, followed in self._logs.items():
             if followed.damaged:
                 continue
@@ -167,6 +172,7 @@ class Evidence:
                 self._open(name, known, now_s)
 
     def _open(self, name: str, known: _Followed | None, now_s: float) -> None:
+        self._beat()
         try:
             signer = LogSigner(self._folder / name, name, self._device, self._clock)
         except (EvidenceError, LogError) as error:

@@ -10,6 +10,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -47,10 +48,11 @@ class Waiting:
 
 @dataclass(slots=True)
 class _Span:
-    """Lines `first` .. `end` - 1 are there."""
+    """Lines `first` .. `end` - 1 are there, of `size` bytes together."""
 
     first: int
     end: int
+    size: int = 0
 
 
 class Outbox:
@@ -132,10 +134,10 @@ class Outbox:
                 self._db.execute(f"PRAGMA user_version={_VERSION}")
         elif version != _VERSION:
             raise OutboxDamagedError(f"The outbox has version {version}, this program knows {_VERSION}.")
-        rows = self._db.execute("SELECT log, min(seq), max(seq) + 1, count(*) FROM lines GROUP BY log")
-        for log, first, end, count in rows.fetchall():
+        wanted = "SELECT log, min(seq), max(seq) + 1, count(*), sum(length(line)) FROM lines GROUP BY log"
+        for log, first, end, count, size in self._db.execute(wanted).fetchall():
             if end - first == count:
-                self._spans[log] = _Span(first, end)
+                self._spans[log] = _Span(first, end, size)
             else:
                 self._db.execute("DELETE FROM lines WHERE log = ?", (log,))
 
@@ -151,10 +153,13 @@ class Outbox:
     def settle(self, log: str, size: int) -> None:
         """Lines below `size` have their receipt: they and the checkpoints up to there leave."""
         span = self._spans[log]
+        below = "FROM lines WHERE log = ? AND seq < ?"
 
         def leave() -> None:
             with self._write():
-                self._db.execute("DELETE FROM lines WHERE log = ? AND seq < ?", (log, size))
+                counted = self._db.execute(f"SELECT total(length(line)) {below}", (log, size)).fetchone()[0]
+                span.size = max(0, span.size - int(counted))
+                self._db.execute(f"DELETE {below}", (log, size))
                 self._db.execute("DELETE FROM checkpoints WHERE log = ? AND size <= ?", (log, size))
 
         if self._attempt(leave):
@@ -182,22 +187,26 @@ class Outbox:
         return self._spans[log].first
 
     def put(self, log: str, first: int, lines: Sequence[bytes]) -> int:
-        """Takes lines from number `first` on, which must be `next`. Returns how many it took: all or none."""
+        """Takes lines from number `first` on, which must be `next`. Says how many: fewer when it is full."""
         span = self._spans[log]
         if first != span.end:
             raise ValueError(f"line {first} of {log} does not go on from {span.end}")
-        if not lines or self._is_full():
-            return 0
-        rows = [(log, first + at, zlib.crc32(line), line) for at, line in enumerate(lines)]
+        room = self._max_bytes - self.used_bytes
+        fitting = sum(taken <= room for taken in accumulate(map(len, lines)))
+        if fitting < len(lines):
+            self._is_full(at_least=len(lines[fitting]))
+        rows = [(log, first + at, zlib.crc32(line), line) for at, line in enumerate(lines[:fitting])]
 
         def take() -> None:
             with self._write():
                 self._db.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?, ?)", rows)
 
-        if not self._attempt(take):
+        if not rows or not self._attempt(take):
             return 0
         span.end += len(rows)
-        self.problem = self._lasting
+        span.size += sum(map(len, lines[:fitting]))
+        if fitting == len(lines):
+            self.problem = self._lasting
         return len(rows)
 
     def lines(self, log: str, first: int, most: int, most_bytes: int) -> list[bytes]:
@@ -261,6 +270,11 @@ class Outbox:
         return sum(span.end - span.first for span in self._spans.values())
 
     @property
+    def line_bytes(self) -> int:
+        """Of the lines that are there."""
+        return sum(span.size for span in self._spans.values())
+
+    @property
     def used_bytes(self) -> int:
         """Of the database that are in use; deleted lines leave room in the file."""
         with self._reading():
@@ -270,8 +284,9 @@ class Outbox:
             )
         return (pages - free) * PAGE_BYTES
 
-    def _is_full(self) -> bool:
-        if self.used_bytes < self._max_bytes:
+    def _is_full(self, at_least: int = 1) -> bool:
+        """Whether there is no room for so many bytes; `problem` then says so."""
+        if self.used_bytes + at_least <= self._max_bytes:
             return False
         self.problem = f"the outbox is full ({self._max_bytes >> 20} MiB); further lines wait in the logs"
         return True

@@ -52,4 +52,5 @@ def client_context(fleet: FleetConfig, environ: Mapping[str, str]) -> ssl.SSLCon
 def _credential(key: Path, environ: Mapping[str, str]) -> Path:
     folder = environ.get(CREDENTIALS_VARIABLE)
     candidate = Path(folder) / key.name if folder else key
-    return candidate if candidate.is_file() else key
+    # The unit gives an empty line where there is no such secret.
+    return candidate if candidate.is_file() and candidate.stat().st_size > 1 else key
