@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -166,19 +167,12 @@ def foreign_line(path: Path) -> None:
         file.write(b'{"seq":700}\n')
 
 
-def line_without_end(path: Path) -> None:
-    with path.open("ab") as file:
-        file.write(b"x" * 20_000 + b"\n")
-
-
 def last_line_again(path: Path) -> None:
     with path.open("ab") as file:
         file.write(path.read_bytes().splitlines()[-1] + b"\n")
 
 
-@pytest.mark.parametrize(
-    "harm", [log_cut_back, log_gone, log_replaced, foreign_line, line_without_end, last_line_again]
-)
+@pytest.mark.parametrize("harm", [log_cut_back, log_gone, log_replaced, foreign_line, last_line_again])
 def test_changed_log_is_noticed_while_it_is_followed(
     folder: Path, signed: LogSigner, harm: Callable[[Path], None]
 ) -> None:
@@ -188,6 +182,22 @@ def test_changed_log_is_noticed_while_it_is_followed(
             signed.follow()
     with pytest.raises(EvidenceError):
         signed.sign(KEY)
+
+
+@pytest.mark.parametrize("nonsense", [b"x" * 20_000 + b"\n", b"\0" * 500 + b"\n", b"{}}\n"])
+def test_what_a_power_cut_left_waits_for_its_repair_but_is_not_signed(
+    folder: Path, signed: LogSigner, nonsense: bytes
+) -> None:
+    with (folder / "events.jsonl").open("ab") as file:
+        file.write(nonsense)
+    assert signed.follow() == []
+    append(folder, 1)
+    assert [json.loads(line)["kind"] for _, line in follow_all(signed)] == ["log_repaired", "fault"]
+    with EventLog(folder / "events.jsonl", "front", CLOCK), (folder / "events.jsonl").open("ab") as file:
+        file.write(nonsense)
+        file.flush()
+        with pytest.raises(EvidenceError):
+            signed.follow()
 
 
 @pytest.mark.parametrize("harm", [log_cut_back, log_gone, line_changed])

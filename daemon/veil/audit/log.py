@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from veil.audit import writer_lock
 from veil.audit.canonical import MAX_LINE_BYTES, NotCanonicalError, parse_line
 from veil.audit.event import Event, Kind, canonical_data, line_around, said
 from veil.audit.forms import LOG_NAME
@@ -99,7 +100,7 @@ class EventLog:
         except OSError as error:
             raise self._error("opened", error) from error
         try:
-            os.lockf(self._file, os.F_TLOCK, 0)
+            writer_lock.take(self._file)
             repair = self._recover()
             if reserve_bytes:
                 self._reserve_space(reserve_bytes)
@@ -237,19 +238,17 @@ class EventLog:
         end = os.fstat(self._file).st_size
         self._size = whole_bytes(self._file, end)
         # After a power cut the lines of the last, unfinished write may be there in part or hold anything.
-        for _ in range(MAX_BATCH_LINES):
+        least = self._size - MAX_BATCH_LINES * MAX_LINE_BYTES
+        while self._size > 0:
             line = last_line(self._file, self._size, MAX_LINE_BYTES)
-            if line is None:
-                if self._size > 0:
-                    self._not_a_log()
-                break
-            sequence = _sequence_of(line)
-            if sequence is not None:
+            sequence = None if line is None else _sequence_of(line)
+            if line is not None and sequence is not None:
                 self._next, self._previous = sequence + 1, leaf_hash(line)
                 break
-            self._size -= len(line) + 1
-        else:
-            self._not_a_log()
+            self._size = whole_bytes(self._file, self._size - 1)
+            if self._size <= max(least, 0):
+                # Not a write that was cut off: another file, or one that somebody changed.
+                self._not_a_log()
         if self._size == end:
             return None
         cut = end - self._size

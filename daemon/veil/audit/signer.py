@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
+from veil.audit import writer_lock
 from veil.audit.blocks import BLOCK_LINES, ENTRY_BYTES, Blocks
 from veil.audit.canonical import MAX_LINE_BYTES, NotCanonicalError, parse_line
 from veil.audit.checkpoint import FIRST_PREVIOUS, Checkpoint, origin_of
@@ -266,12 +267,15 @@ class LogSigner:
         found: list[tuple[int, str]] = []
         try:
             for line in Lines(piece(self._events, self._offset, end)):
-                self._check(line)
+                if not self._is_event(line):
+                    break
                 found.append((self._blocks.size, line.decode()))
                 self._take(line)
                 if len(found) >= limit:
                     break
         except LineTooLongError:
+            if not writer_lock.is_taken(self._events):
+                return found
             self._give_up(f"Line {self._blocks.size + 1} of log {self._log} is longer than lines are.")
         except (EvidenceError, OSError):
             # What was read before is good, and nobody will read it again.
@@ -279,11 +283,15 @@ class LogSigner:
                 raise
         return found
 
-    def _check(self, line: bytes) -> None:
+    def _is_event(self, line: bytes) -> bool:
+        """Raises EvidenceError where the line should not be there; False for what its camera is to repair."""
         where = f"Line {self._blocks.size + 1} of log {self._log}"
         try:
             event = parse_line(line)
         except NotCanonicalError as error:
+            if self._events is not None and not writer_lock.is_taken(self._events):
+                # What a power cut left: the camera cuts it off when it opens its log.
+                return False
             self._give_up(f"{where} is no event: {error}.")
         if fault := fault_in(event):
             self._give_up(f"{where} is no event: {fault}.")
@@ -291,6 +299,7 @@ class LogSigner:
             self._give_up(f"{where} is of another place: log {event['log'][:40]!r}, seq {event['seq']}.")
         if event["prev"] != self._previous.hex():
             self._give_up(f"{where} does not fit the line before it.")
+        return True
 
     def _settled_end(self, descriptor: int) -> int | None:
         """The file's size while nobody writes: its lines will not be taken back. None if it never rests."""
