@@ -1,4 +1,4 @@
-"""`veil-fleet command` to an agent that runs, through a real Mosquitto with the configuration that we write."""
+"""`veil-fleet command` to an agent that runs, through a real Mosquitto with our configuration."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from agent.house import DEVICE, AgentProcess, write_config
 from agent_desk.box_house import jpeg
 from agent_desk.house import events
 from fleet_house import MISSING, Authority, Broker, mosquitto_is_missing, wait_for
@@ -30,13 +30,13 @@ from veil_fleet.cli import app
 from veil_fleet.commands import make_body, sign_command
 from veil_fleet.keyfile import read_key
 
+DEVICE = "box-1"
 pytestmark = pytest.mark.skipif(mosquitto_is_missing(), reason=MISSING)
 
 
 @dataclass
 class Fleet:
     broker: Broker
-    agent: AgentProcess
     config: Path
 
     @property
@@ -57,19 +57,58 @@ class Fleet:
         )
 
 
+def _write_config(folder: Path, broker: Broker, key: str) -> Path:
+    card = broker.credentials(DEVICE)
+    folder.mkdir()
+    path = folder / "veil.toml"
+    path.write_text(
+        f'''
+[box]
+name = "{DEVICE}"
+state_dir = "{folder}/state"
+runtime_dir = "{folder}/run"
+[rtsp]
+enabled = false
+[fleet]
+host = "{broker.host}"
+port = {broker.port}
+ca = "{card.ca}"
+certificate = "{card.certificate}"
+key = "{card.key}"
+command_keys = ["{key}"]
+[camera.front]
+source = "rtsp://127.0.0.1:1/front"
+[camera.yard]
+source = "rtsp://127.0.0.1:1/yard"
+'''
+    )
+    return path
+
+
+@contextmanager
+def _agent(config: Path) -> Iterator[None]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("VEIL_")}
+    environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    arguments = ["-m", "veil.cli", "agent", "--config", str(config)]
+    with (config.parent / "said.txt").open("wb") as said:
+        process = subprocess.Popen([sys.executable, *arguments], env=environ, stdout=said, stderr=said)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     root = tmp_path_factory.mktemp("fleet")
     authority = Authority(root / "authority")
     settings = authority.folder / "fleet.toml"
-    made = CliRunner().invoke(app, ["command-key", "--config", str(settings)], catch_exceptions=False)
+    key = CliRunner().invoke(app, ["command-key", "--config", str(settings)], catch_exceptions=False)
     with Broker(root / "broker", authority) as broker, pytest.MonkeyPatch.context() as patch:
         patch.setenv("VEIL_FLEET_BROKER__PORT", str(broker.fleet_port))
-        config = write_config(
-            root / "box", broker, cameras="front yard", extra=f'command_keys = ["{made.stdout.strip()}"]'
-        )
-        with AgentProcess(config) as agent:
-            made_fleet = Fleet(broker, agent, config)
+        made_fleet = Fleet(broker, _write_config(root / "box", broker, key.stdout.strip()))
+        with _agent(made_fleet.config):
             wait_for(lambda: made_fleet.command("ping", timeout="2").exit_code == 0, "the agent", 60)
             yield made_fleet
 

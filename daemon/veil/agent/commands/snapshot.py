@@ -23,6 +23,8 @@ _MAX_FILE_BYTES: Final = 16 << 20
 _MAX_PIXELS: Final = 64_000_000
 _LEAST_SIDE: Final = 16
 _QUALITY: Final = 75
+_TRIES: Final = 6
+_GOOD_ENOUGH: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +85,27 @@ def _fitting(content: bytes) -> Picture:
 
 
 def _smaller(image: Image.Image, size: int) -> Picture:
-    width, height = image.size
-    share = 1.0
-    while True:
-        share *= min(0.9, (MAX_JPEG_BYTES / size) ** 0.5)
-        small = image.resize(
-            (max(_LEAST_SIDE, round(width * share)), max(_LEAST_SIDE, round(height * share))),
-            Image.Resampling.LANCZOS,
-        )
-        out = io.BytesIO()
-        small.save(out, "JPEG", quality=_QUALITY, subsampling="4:2:0", optimize=True)
-        size = out.tell()
-        if size <= MAX_JPEG_BYTES:
-            return Picture(out.getvalue(), *small.size)
+    """The largest of some sizes that fits: how well a picture compresses changes with its size."""
+    least, most = 0.0, 1.0
+    share = (MAX_JPEG_BYTES / size) ** 0.5
+    best: Picture | None = None
+    tries = 0
+    while best is None or tries < _TRIES:
+        tries += 1
+        picture = _scaled(image, share)
+        if len(picture.jpeg) <= MAX_JPEG_BYTES:
+            best, least = picture, share
+            if len(picture.jpeg) > _GOOD_ENOUGH * MAX_JPEG_BYTES:
+                break
+        else:
+            most = share
+        share = (least + most) / 2
+    return best
+
+
+def _scaled(image: Image.Image, share: float) -> Picture:
+    width, height = (max(_LEAST_SIDE, round(side * share)) for side in image.size)
+    small = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=_QUALITY, subsampling="4:2:0", optimize=True)
+    return Picture(out.getvalue(), width, height)
