@@ -1,4 +1,4 @@
-"""A temporary PostgreSQL cluster: real, of this process alone, killed and started again where a test wants it."""
+"""A temporary PostgreSQL cluster: real, of this process alone, killed and started again at will."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ class Postgres:
             if time.monotonic() > deadline:
                 raise RuntimeError("PostgreSQL's processes do not end")
             time.sleep(0.02)
-        (self._folder / "data/postmaster.pid").unlink(missing_ok=True)
+        # Where nobody reaps the processes they look alive to PostgreSQL; what they held is free all the same.
+        for lock in ("data/postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
+            (self._folder / lock).unlink(missing_ok=True)
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvicorn
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
@@ -23,7 +22,6 @@ from veil_fleet.collector.service import Collector
 from veil_fleet.settings import FleetSettings, load_settings
 from veil_fleet.store.engine import open_engine
 from veil_fleet.store.schema import check_schema, migrate
-from veil_fleet.web.app import create_app
 from veil_fleet.witness import Witness
 
 log = logging.getLogger("veil_fleet")
@@ -102,6 +100,11 @@ def _check_patiently(engine: Engine) -> None:
 
 
 async def _web(settings: FleetSettings, engine: Engine) -> None:
+    # A collector alone starts quicker without.
+    import uvicorn
+
+    from veil_fleet.web.app import create_app
+
     web = settings.web
     config = uvicorn.Config(
         create_app(settings, engine),
