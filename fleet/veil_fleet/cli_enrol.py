@@ -11,8 +11,10 @@ import typer
 from veil.audit.note import COSIGNATURE_V1, ED25519, VerifierKey
 from veil.errors import UsageError
 from veil_fleet.broker import IDENTITIES, BrokerSettings
-from veil_fleet.enrol import BROKER, Enrolled, Enrolment, Site
+from veil_fleet.enrol import BROKER, Enrolment, Site
+from veil_fleet.keyfile import read_key
 from veil_fleet.settings import FleetSettings, load_settings
+from veil_fleet.witness_keys import witness_keys
 
 ConfigOption = Annotated[
     Path | None,
@@ -54,7 +56,7 @@ def init(
     made = Enrolment.create(folder, Site(tuple(host), port, fleet_port))
     print(f"{folder}: a fleet whose broker is {host[0]}, port {port}.")
     print("Keep its .key files secret, and a backup of it.")
-    print(f"Receipts are signed by  {_witness(made)}")
+    print(f"Receipts are signed by  {read_key(made.witness_file, COSIGNATURE_V1).verifier}")
     print(f"Commands are signed by  {_command(made)}")
     print(
         f"Next: veil-fleet broker-config {folder}; export VEIL_FLEET_CONFIG={folder.resolve() / 'fleet.toml'}"
@@ -206,33 +208,23 @@ def _issue(
     request = _read(csr) if csr else None
     if out is not None:
         box_files.check_out(out)
+    keys = {"witness": witness_keys(settings), "commands": (_command(fleet),)}
+    if not keys["witness"]:
+        raise UsageError(
+            f"There is no witness key {settings.witness_key_file}.",
+            hint="A collector's first start makes it.",
+        )
     with device_rows.changing(settings) as connection:
         if pinned is not None:
             device_rows.check_log_key(connection, device, pinned)
         made = fleet.renew(device, request) if known else fleet.enrol(device, request)
         device_rows.enrolled(connection, device, made.certificate, site=site, log_key=pinned)
         target = out or fleet.folder / "boxes" / f"{device}-{made.certificate.serial[:8]}"
-        box_files.write(made, _configuration(fleet, made, site), target)
+        box_files.write(made, box_files.configuration(made, fleet.site, site or "", **keys), target)
     print(f"{target}: certificate of {device}, until {made.certificate.not_after:%Y-%m-%d}.")
 
 
-def _configuration(fleet: Enrolment, made: Enrolled, site: str | None) -> str:
-    from veil_fleet import box_files
-
-    return box_files.configuration(
-        made, fleet.site, site or "", witness=[_witness(fleet)], commands=[_command(fleet)]
-    )
-
-
-def _witness(fleet: Enrolment) -> VerifierKey:
-    from veil_fleet.keyfile import read_key
-
-    return read_key(fleet.witness_file, COSIGNATURE_V1).verifier
-
-
 def _command(fleet: Enrolment) -> VerifierKey:
-    from veil_fleet.keyfile import read_key
-
     return read_key(fleet.command_file, ED25519).verifier
 
 

@@ -48,7 +48,7 @@ def read_log_key(text: str, device: str) -> VerifierKey:
     if key.name != key_name_of(device) or key.algorithm != ED25519:
         raise UsageError(
             f"The key is {key.name}'s, not the one of {device}'s logs.",
-            hint="`veil log key` on the box prints it.",
+            hint="It is `new` in the first line of the box's log/keys.jsonl.",
         )
     return key
 
