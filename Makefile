@@ -55,11 +55,12 @@ bench: setup  ## speed and memory beside ffmpeg and deface; BENCH_ARGS=…
 	@. .ci/lib.sh; fill_bench_environment .venv-bench $(BIN)/python bench/requirements.txt
 	$(BIN)/python bench/run.py $(BENCH_ARGS)
 
-schema:  ## edge-configs/schema.json and reference.toml from the program
+schema:  ## edge-configs/ (schema.json, reference.toml) and docs/mqtt/ from the program
 	$(BIN)/python -m veil.config_schema schema >edge-configs/schema.json.new
 	$(BIN)/python -m veil.config_schema reference >edge-configs/reference.toml.new
 	mv edge-configs/schema.json.new edge-configs/schema.json
 	mv edge-configs/reference.toml.new edge-configs/reference.toml
+	$(BIN)/python -m veil.messages.documents docs/mqtt
 
 lock:  ## requirements.lock from pyproject.toml (needs uv: pip install uv)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra fleet --extra dev --generate-hashes --no-annotate --no-header \

@@ -1,8 +1,9 @@
-"""The link as the broker and the fleet see it: who is there, who is not, and what may be on its way at a time."""
+"""The link as broker and fleet see it: who is there, who is not, how much may be on its way."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import signal
@@ -113,6 +114,9 @@ def test_a_killed_agent_is_lost_and_its_successor_another_session(broker: Broker
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "VEIL_KILLS" not in os.environ, reason="takes a minute: set VEIL_KILLS, as make faults does"
+)
 def test_an_agent_that_hangs_is_not_online_within_a_minute(broker: Broker, tmp_path: Path) -> None:
     with Listener(broker) as fleet, AgentProcess(write_config(tmp_path / "box", broker)) as agent:
         fleet.wait_status("online")
@@ -256,7 +260,7 @@ def test_every_code_of_a_refusal_has_its_hint() -> None:
 def test_two_with_one_name_are_told(broker: Broker) -> None:
     with linked(settings(broker)) as (first, told_first), linked(settings(broker)) as (second, told_second):
         wait_for(
-            lambda: any("another program" in e.message for e in (*told_first, *told_second)), "the reason", 20
+            lambda: any("another program" in str(e) for e in (*told_first, *told_second)), "the reason", 20
         )
         assert first.alive
         assert second.alive

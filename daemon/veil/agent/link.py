@@ -27,7 +27,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from veil.agent.backoff import Backoff
 from veil.agent.packets import Inbound, Outgoing
-from veil.agent.refusal import refused, silent, too_small, unreachable
+from veil.agent.refusal import lost, lost_soon, refused, silent, too_small, unreachable
 from veil.errors import LinkError
 
 WINDOW: Final = 32
@@ -71,7 +71,7 @@ class _Connection:
 
     def __init__(self, client: mqtt.Client) -> None:
         self.client = client
-        self.answered = threading.Event()
+        self._began = time.monotonic()
         self.established = False
         self.window = WINDOW
         self.max_payload = INBOUND_BYTES - OVERHEAD_BYTES
@@ -80,6 +80,10 @@ class _Connection:
         self._lock = threading.Lock()
         self._sent: dict[int, float] = {}
         self._early: set[int] = set()
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self._began
 
     @property
     def in_flight(self) -> int:
@@ -277,7 +281,7 @@ class Link:
         if connection.end is not None:
             return connection.end
         if connection.established:
-            return LinkError(f"The connection to the broker {where} was lost.")
+            return lost_soon(where) if connection.age_s < HELD_S else lost(where)
         return silent(where)
 
     def _client(self, context: ssl.SSLContext | None) -> mqtt.Client:

@@ -38,6 +38,19 @@ def refused(code: int, where: str) -> LinkError:
     return LinkError(f"The broker {where} ends the connection: {reason}.", hint=hint)
 
 
+def lost(where: str) -> LinkError:
+    """A connection that had been good ended without a word."""
+    return LinkError(f"The connection to the broker {where} was lost.", hint=_WAIT)
+
+
+def lost_soon(where: str) -> LinkError:
+    """Likewise, but it had just been made: some brokers do not say that another client took the place."""
+    return LinkError(
+        f"The connection to the broker {where} was lost as soon as it was made.",
+        hint="If that repeats, another program connects as this box: give each its own certificate.",
+    )
+
+
 def too_small(packet_bytes: int, where: str) -> LinkError:
     """The broker takes smaller packets than a box may have to send."""
     return LinkError(
