@@ -27,16 +27,20 @@ def services(config: Config) -> list[Service]:
     if config.rtsp.enabled:
         listed.append(rtsp_service(config))
     if config.fleet.enabled:
-        command = [sys.executable, "-m", "veil.cli", "agent"]
-        if config.path is not None:
-            command += ["--config", str(config.path)]
-        listed.append(Service("agent", command, notifies=True))
+        listed.append(agent_service(config))
     for name in config.cameras:
         command = [sys.executable, "-m", "veil.cli", "camera", name]
         if config.path is not None:
             command += ["--config", str(config.path)]
         listed.append(Service(f"camera {name}", command, notifies=True))
     return listed
+
+
+def agent_service(config: Config) -> Service:
+    command = [sys.executable, "-m", "veil.cli", "agent"]
+    if config.path is not None:
+        command += ["--config", str(config.path)]
+    return Service("agent", command, notifies=True)
 
 
 def rtsp_service(config: Config) -> Service:

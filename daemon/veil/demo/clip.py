@@ -21,7 +21,7 @@ WIDTH, HEIGHT, RATE = 1280, 720, 30
 PLATES = ("VEIL 2026", "B DE 4711", "XK 90 LMP")
 
 
-def write_clip(path: Path, *, seconds: float = 20.0) -> None:
+def write_clip(path: Path, *, seconds: float = 8.0) -> None:
     """Writes an H.264 elementary stream with access unit delimiters, WIDTH x HEIGHT at RATE.
 
     Everything in it moves on closed curves, so that it can be looped.
