@@ -22,6 +22,9 @@ class _Piece(io.RawIOBase):
         self._at = start
         self._end = end
 
+    def fileno(self) -> int:
+        return self._descriptor
+
     def readable(self) -> bool:
         return True
 

@@ -89,16 +89,30 @@ def verify_log(
         cosigned=0 if cosigned.checkpoint is None or cosigned.found else cosigned.checkpoint.size,
         witnessed=heads.witnessed,
     )
-    if events.found is not None:
-        missing = events.found.code == "unreadable"
-        report.add(events.found, log, 0 if missing else size + 1, None if missing else size)
-    if events.torn:
-        report.warn("torn_line", log, size + 1, f"{events.torn} bytes behind the last newline")
+    _report_lines(events, log, report)
     if heads_found is not None:
         report.add(heads_found[0], log, 0 if heads_found[0].code == "unreadable" else heads_found[1])
     for each in (cosigned, kept_elsewhere):
         if each.found is not None:
             report.add(each.found, log)
+
+
+def verify_lines(path: Path, log: str, report: Report) -> None:
+    """Adds what is found in an events file alone."""
+    events = _Events()
+    for _ in _walk(path, log, events, []):
+        pass
+    report.logs[log] = LogCounts(events=events.tree.size)
+    _report_lines(events, log, report)
+
+
+def _report_lines(events: _Events, log: str, report: Report) -> None:
+    size = events.tree.size
+    if events.found is not None:
+        missing = events.found.code == "unreadable"
+        report.add(events.found, log, 0 if missing else size + 1, None if missing else size)
+    if events.torn:
+        report.warn("torn_line", log, size + 1, f"{events.torn} bytes behind the last newline")
 
 
 def demand_signatures(report: Report) -> None:
