@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -43,6 +40,7 @@ from veil.sinks.recorder import Recorder
 from veil.sinks.recording import OnSegment, OnSetAside, Recording
 from veil.sinks.rtsp import RtspSink
 from veil.sinks.snapshot import SnapshotSink
+from veil.state_file import write_state
 from veil.stats import CameraStats
 from veil.timeline import LiveTimeline
 from veil.track.tracker import Tracker
@@ -224,15 +222,7 @@ class _Reporter:
 
     def write(self) -> None:
         """Replaces the state file; a failure to do so is not the video's business."""
-        part = self._path.with_suffix(".part")
-        said = asdict(self._stats.snapshot()) | {
-            "pid": os.getpid(),
-            "written_ns": time.monotonic_ns(),
-            "moving": self._is_moving(),
-        }
-        with suppress(OSError):
-            part.write_text(json.dumps(said))
-            part.replace(self._path)
+        write_state(self._path, self._stats, moving=self._is_moving())
 
     def _work(self) -> None:
         while not self._done.wait(_STATE_INTERVAL_S):

@@ -30,7 +30,7 @@ from veil.audit.note import COSIGNATURE_V1, Note, SigningKey, cosign_note
 from veil.messages.evidence import CheckpointNote, LogEntries, Resend
 from veil.messages.topics import Kind as TopicKind
 
-ROUNDS = int(os.environ.get("VEIL_KILLS", "4"))
+ROUNDS = int(os.environ.get("VEIL_KILLS", "3"))
 
 
 def waiting(state: Path, log: str = "front") -> int:

@@ -15,7 +15,7 @@ import pytest
 from veil.agent.outbox import HEALTH_KEPT, Outbox, OutboxDamagedError
 from veil.config import AgentConfig
 
-KILLS = int(os.environ.get("VEIL_KILLS", "6"))
+KILLS = int(os.environ.get("VEIL_KILLS", "4"))
 LIMIT = 64 << 20
 
 

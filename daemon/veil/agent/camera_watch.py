@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
-import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from veil.audit import writer_lock
 from veil.domain.clock import NANOSECONDS, Clock
 from veil.messages.health import CameraCondition, CameraHealth
 
@@ -23,11 +21,10 @@ STARTING_S: Final = 90.0
 """So long a process may take until it says something for the first time (TimeoutStartSec of its unit)."""
 _STILL_S: Final = 3.0
 _MAX_STATE_BYTES: Final = 1 << 20
-_FLOCK = "hhqqi4x"
 
 
 class _State(BaseModel):
-    """state.json, written by `veil.camera`. Its own file: what is there besides is not read."""
+    """state.json, as `veil.state_file` writes it; what is there besides is not read."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -54,14 +51,6 @@ class _State(BaseModel):
     slating: bool
 
 
-@dataclass(slots=True)
-class _Start:
-    """The process that was there last, and since when it was seen."""
-
-    pid: int
-    seen_ns: int
-
-
 class CameraWatch:
     """One camera.
 
@@ -74,28 +63,27 @@ class CameraWatch:
         self._state = state
         self._log = log
         self._clock = clock
-        self._start: _Start | None = None
+        self._starting_since_ns: int | None = None
 
     def look(self) -> CameraHealth:
         now_ns = self._clock.monotonic_ns()
-        pid = holder_of(self._log)
         said = _read(self._state)
-        if said is not None and said.written_ns > now_ns:
-            # From before the machine started.
+        if said is not None and (said.written_ns > now_ns or not _is_there(said.pid)):
+            # Of a process before, or from before the machine started.
             said = None
-        condition = self._condition(pid, said, now_ns)
+        condition = self._condition(said, now_ns)
         return _health(said, condition, now_ns)
 
-    def _condition(self, pid: int | None, said: _State | None, now_ns: int) -> CameraCondition:
-        if pid is None:
-            self._start = None
+    def _condition(self, said: _State | None, now_ns: int) -> CameraCondition:
+        runs = is_written(self._log)
+        if not runs or said is not None:
+            self._starting_since_ns = None
+        if not runs:
             return CameraCondition.STOPPED
-        if self._start is None or self._start.pid != pid:
-            self._start = _Start(pid, now_ns)
-        # 0: the process is in another namespace, its number says nothing.
-        if said is None or (pid and said.pid != pid):
-            starting_s = (now_ns - self._start.seen_ns) / NANOSECONDS
-            return CameraCondition.SLATE if starting_s < STARTING_S else CameraCondition.HUNG
+        if said is None:
+            since_ns = self._starting_since_ns = self._starting_since_ns or now_ns
+            is_starting = now_ns - since_ns < STARTING_S * NANOSECONDS
+            return CameraCondition.SLATE if is_starting else CameraCondition.HUNG
         if not said.moving or now_ns - said.written_ns > SILENT_S * NANOSECONDS:
             return CameraCondition.HUNG
         if said.slating or not said.connected:
@@ -103,21 +91,30 @@ class CameraWatch:
         return CameraCondition.RUNNING
 
 
-def holder_of(log: Path) -> int | None:
-    """The process that holds a log's lock; 0 for one that we cannot see, None for nobody."""
+def is_written(log: Path) -> bool:
+    """Whether a process has the log open for writing; True for a log that cannot be read."""
     try:
         descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        # A log that we may not read says nothing about its process.
-        return None if error.errno in {errno.ENOENT, errno.ENOTDIR} else 0
+        return error.errno not in {errno.ENOENT, errno.ENOTDIR}
     try:
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+        return writer_lock.is_taken(descriptor)
     except OSError:
-        return 0
+        return True
     finally:
         os.close(descriptor)
-    return None if kind == fcntl.F_UNLCK else max(0, pid)
+
+
+def _is_there(pid: int) -> bool:
+    """Whether there is such a process, whoever owns it."""
+    try:
+        if pid > 0:
+            os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
 
 
 def _read(path: Path) -> _State | None:
