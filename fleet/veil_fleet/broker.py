@@ -159,11 +159,7 @@ def box_acl(*, revoked: Iterable[str] = (), home_assistant: str = "") -> str:
     lines += ["", *(f"pattern write {filter_of(kind, '%u')}" for kind in TO_FLEET)]
     lines += [f"pattern read {filter_of(kind, '%u')}" for kind in TO_BOX]
     if home_assistant:
-        lines += [
-            f"pattern write {home_assistant}/+/%u/config",
-            f"pattern write {home_assistant}/+/%u/+/config",
-            f"pattern read {home_assistant}/status",
-        ]
+        lines.append(f"pattern write {home_assistant}/+/%u/+/config")
     return "\n".join(lines) + "\n"
 
 

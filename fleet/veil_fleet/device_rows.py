@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from veil.audit.checkpoint import key_name_of
@@ -30,6 +32,7 @@ def changing(settings: FleetSettings) -> Iterator[Connection]:
                 found = MigrationContext.configure(connection).get_current_revision()
             if found is None:
                 migrate(engine)
+                _give_to_service(engine)
             check_schema(engine)
             with writing(engine) as connection:
                 yield connection
@@ -40,6 +43,17 @@ def changing(settings: FleetSettings) -> Iterator[Connection]:
             ) from error
     finally:
         engine.dispose()
+
+
+def _give_to_service(engine: Engine) -> None:
+    """SQLite's files that root has just made belong to whom the folder belongs: a service writes them."""
+    database = engine.url.database
+    if os.geteuid() != 0 or engine.dialect.name != "sqlite" or not database:
+        return
+    owner = Path(database).parent.stat()
+    for path in (database, f"{database}-wal", f"{database}-shm"):
+        if Path(path).exists():
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def read_log_key(text: str, device: str) -> VerifierKey:

@@ -101,15 +101,15 @@ class Enrolment:
         folder.chmod(0o700)
         for name, title in (("boxes-ca", "Veil boxes"), ("ca", "Veil fleet")):
             authority = Authority.create(title)
-            replace_file(folder / f"{name}.key", authority.key_pem, 0o600)
-            replace_file(folder / f"{name}.pem", authority.pem, 0o644)
+            _put(folder / f"{name}.key", authority.key_pem, 0o600)
+            _put(folder / f"{name}.pem", authority.pem, 0o644)
         made = cls(folder, site)
         with made._locked():
             for name in (BROKER, *IDENTITIES):
                 made._issue_identity(name)
             make_key(made.witness_file, f"veil-fleet/{site.hosts[0]}", COSIGNATURE_V1)
             make_key(made.command_file, f"veil-fleet/{site.hosts[0]}/command", ED25519)
-            replace_file(folder / "fleet.toml", _settings(folder, site).encode(), 0o600)
+            _put(folder / "fleet.toml", _settings(folder, site).encode(), 0o600)
             # Last: a folder without it is no fleet's, and init can be tried again.
             made._write_site()
         return made
@@ -202,10 +202,10 @@ class Enrolment:
             target = self.folder / "broker"
             target.mkdir(exist_ok=True)
             for name in ("ca.pem", "boxes-ca.pem", "broker.pem"):
-                replace_file(target / name, (self.folder / name).read_bytes(), 0o644)
-            replace_file(target / "broker.key", (self.folder / "broker.key").read_bytes(), 0o600)
-            replace_file(target / CONFIGURATION, configuration(settings).encode(), 0o644)
-            replace_file(target / DROP_IN, drop_in(settings).encode(), 0o644)
+                _put(target / name, (self.folder / name).read_bytes(), 0o644)
+            _put(target / "broker.key", (self.folder / "broker.key").read_bytes(), 0o600)
+            _put(target / CONFIGURATION, configuration(settings).encode(), 0o644)
+            _put(target / DROP_IN, drop_in(settings).encode(), 0o644)
             self._write_revocations()
             return target
 
@@ -252,8 +252,8 @@ class Enrolment:
         else:
             leaf = authority.issue_client(name, key.public_key())
         self._registry.issued(name, "fleet", leaf)
-        replace_file(self.folder / f"{name}.key", key_pem(key), 0o600)
-        replace_file(self.folder / f"{name}.pem", leaf.pem, 0o644)
+        _put(self.folder / f"{name}.key", key_pem(key), 0o600)
+        _put(self.folder / f"{name}.pem", leaf.pem, 0o644)
 
     def _write_revocations(self) -> None:
         """What a revocation changes at the broker; nothing before `broker-config` has run."""
@@ -264,16 +264,16 @@ class Enrolment:
         for stem, issuer in (("boxes-crl", "boxes"), ("crl", "fleet")):
             ended = [(c.serial, c.revoked) for c in certificates if c.issuer == issuer and c.revoked]
             authority = self._authority("boxes" if issuer == "boxes" else "fleet")
-            replace_file(target / f"{stem}.pem", authority.revocations(ended), 0o644)
+            _put(target / f"{stem}.pem", authority.revocations(ended), 0o644)
         prefix = self.site.home_assistant
         boxes = box_acl(revoked=self.revoked("boxes"), home_assistant=prefix)
-        replace_file(target / BOX_ACL, boxes.encode(), 0o644)
+        _put(target / BOX_ACL, boxes.encode(), 0o644)
         fleet = fleet_acl(revoked=self.revoked("fleet"), home_assistant=prefix)
-        replace_file(target / FLEET_ACL, fleet.encode(), 0o644)
+        _put(target / FLEET_ACL, fleet.encode(), 0o644)
 
     def _write_site(self) -> None:
         text = json.dumps(asdict(self.site), indent=2) + "\n"
-        replace_file(self.folder / "site.json", text.encode(), 0o644)
+        _put(self.folder / "site.json", text.encode(), 0o644)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -294,6 +294,14 @@ def check_device(name: str) -> None:
         )
     if name.startswith(RESERVED_PREFIX) or name == BROKER:
         raise UsageError(f"{name!r} is a name of the fleet manager.", hint="Give the box another one.")
+
+
+def _put(path: Path, data: bytes, mode: int) -> None:
+    """Writes a file that belongs to whom it belonged, or the folder: root changes what a service reads."""
+    owner = (path if path.exists() else path.parent).stat()
+    replace_file(path, data, mode)
+    if os.geteuid() == 0:
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _settings(folder: Path, site: Site) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
-from fleet_house import Broker
+from fleet_house import MISSING, Broker, mosquitto_is_missing
 from mqtt_client import NOT_AUTHORISED, Client
+from veil.agent.home_assistant import discovery
 from veil.audit.note import COSIGNATURE_V1
+from veil.config_load import load_config
 from veil.messages.topics import TO_BOX, TO_FLEET, Kind, Topic, filter_of
 from veil_fleet.broker import COLLECTOR, DASHBOARD, IDENTITIES, OPERATOR, share_group
 from veil_fleet.keyfile import read_key
@@ -238,6 +241,35 @@ def test_a_box_that_joins_shared_subscriptions_takes_nothing_from_collectors(
         assert first.received
         assert second.received
         assert not thief.received
+
+
+def test_where_it_is_allowed_boxes_announce_themselves_to_home_assistant_and_nobody_else(
+    tmp_path: Path,
+) -> None:
+    if mosquitto_is_missing():
+        pytest.skip(MISSING)
+    written = tmp_path / "veil.toml"
+    written.write_text(
+        '[box]\nname = "box-a"\n[agent]\nhome_assistant = true\n'
+        '[camera.front]\nsource = "rtsp://camera.example/1"\n'
+    )
+    config = load_config(written, {})
+    announced = discovery(config)
+    assert announced
+    with (
+        Broker(tmp_path, settings={"home_assistant": config.agent.home_assistant_prefix}) as own,
+        Client(own, own.credentials(DASHBOARD)) as home,
+        Client(own, own.credentials("box-a")) as box,
+        Client(own, own.credentials("box-b")) as other,
+    ):
+        other.subscribe("homeassistant/#")
+        for topic, payload in announced:
+            assert other.publish(topic, payload, retain=True) == NOT_AUTHORISED
+            assert box.publish(topic, payload, retain=True) in ACCEPTED
+        home.subscribe("homeassistant/#")
+        for topic, payload in announced:
+            assert home.wait_for(topic).payload == payload
+        assert not other.received
 
 
 def test_no_two_installations_share_a_group(broker: Broker) -> None:
