@@ -49,7 +49,7 @@ class Heads:
         except OSError as error:
             os.close(self._file)
             raise self._failed(error) from error
-        except EvidenceError:
+        except BaseException:
             os.close(self._file)
             raise
 

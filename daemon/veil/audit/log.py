@@ -110,7 +110,7 @@ class EventLog:
         except OSError as error:
             os.close(self._file)
             raise self._error("opened", error) from error
-        except LogError:
+        except BaseException:
             os.close(self._file)
             raise
 

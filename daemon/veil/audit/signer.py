@@ -61,7 +61,7 @@ class LogSigner:
         except OSError as error:
             self.close()
             raise self._failed(error) from error
-        except EvidenceError:
+        except BaseException:
             self.close()
             raise
 
