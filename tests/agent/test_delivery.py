@@ -26,7 +26,10 @@ from agent.house import (
 )
 from fleet_house import Broker, wait_for
 from veil.audit.event import Event, Kind
-from veil.audit.note import COSIGNATURE_V1, Note, SigningKey, cosign_note
+from veil.audit.note import COSIGNATURE_V1, Note, SigningKey, VerifierKey, cosign_note
+from veil.audit.requests import ROTATE_KEY, Request, ask
+from veil.audit.verify import verify
+from veil.domain.clock import SystemClock
 from veil.messages.evidence import CheckpointNote, LogEntries, Resend
 from veil.messages.topics import Kind as TopicKind
 
@@ -265,6 +268,28 @@ def test_nothing_is_lost_or_changed_through_kills_of_agent_and_broker(broker: Br
             fleet.wait_cosigned("front", front.next_sequence, 90)
             fleet.wait_cosigned("back", back.next_sequence, 90)
         assert fleet.conflicts == []
+        assert verify(box / "state/log").ok
         for name in ("front", "back"):
             lines = in_file(box / "state", name)
             assert [fleet.lines[name][number] for number in range(len(lines))] == lines
+
+
+def test_a_rotated_key_is_told_and_signs_from_then_on(broker: Broker, tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    config = write_config(box, broker, cameras="front")
+    keys = f"veil/{DEVICE}/keys"
+    with Listener(broker, witness=True) as fleet, log_of(box / "state", "front") as log, AgentThread(config):
+        fill(log, 5)
+        fleet.wait_cosigned("front", 5)
+        ask(box / "state", Request(ROTATE_KEY, {}), DEVICE, SystemClock(), 20)
+        fleet.wait(keys, 2)
+        fill(log, 5)
+        fleet.wait_cosigned("front", 10)
+        first, second = (json.loads(fleet.on(keys)[at].payload)["records"] for at in (0, -1))
+        assert (len(first), len(second)) == (1, 2)
+        new = VerifierKey.parse(json.loads(second[1])["new"])
+        note = Note.parse(json.loads(fleet.on(f"veil/{DEVICE}/checkpoint/front")[-1].payload)["note"])
+        note.verify(new)
+        fleet.wait_lines("box", 3)
+        assert '"kind":"key_rotated"' in "".join(in_file(box / "state", "box"))
+    assert verify(box / "state/log").ok

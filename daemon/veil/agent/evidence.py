@@ -70,7 +70,7 @@ class Evidence:
         self._device = device
         self._clock = clock
         self._outbox = outbox
-        self._keys = keys
+        self.keys = keys
         self._witness_keys = witness_keys
         self._sign_every_s = sign_every_s
         self._report = report
@@ -104,7 +104,7 @@ class Evidence:
                 continue
             try:
                 busy |= followed.shipper.follow(now_s)
-                followed.shipper.sign_if_due(self._keys.signing_key, now_s)
+                followed.shipper.sign_if_due(self.keys.signing_key, now_s)
             except (EvidenceError, LogError) as error:
                 self._failed(name, followed, error, now_s)
         return busy
@@ -118,7 +118,7 @@ class Evidence:
             try:
                 while followed.shipper.follow(now_s):
                     pass
-                followed.shipper.sign(self._keys.signing_key)
+                followed.shipper.sign(self.keys.signing_key)
             except (EvidenceError, LogError) as error:
                 self._failed(name, followed, error, now_s)
 

@@ -31,6 +31,7 @@ from veil.audit.event import Kind as EventKind
 from veil.audit.keys import KeyStore, credential_file
 from veil.audit.log import EventLog, note_fault
 from veil.audit.note import VerifierKey
+from veil.audit.requests import ROTATE_KEY, answer_requests
 from veil.audit.witness import keep_witness_keys
 from veil.config import BOX_LOG, Config
 from veil.domain.clock import NANOSECONDS, Clock, SystemClock
@@ -107,7 +108,7 @@ class Agent:
         witnesses = _witnesses(config)
         scope.enter_context(only_agent(state))
         self._log = scope.enter_context(EventLog(folder / BOX_LOG / "events.jsonl", BOX_LOG, clock))
-        self._keys = KeyStore.open(folder, device, clock, credential_file(environ))
+        self._keys = self._open_keys()
         self._health = HealthWatch(config, clock)
         self._log.append(Event(EventKind.AGENT_STARTED, _identity(config, self._health.machine.bundle)))
         self._keys.announce(self._log)
@@ -230,8 +231,27 @@ class Agent:
             self._refusals.step()
             try:
                 self._watch.step()
+                self._answer_requests()
             except LogError as error:
                 _LOG.error("%s", error)
+
+    def _answer_requests(self) -> None:
+        """What `veil log` asks for on this machine. Raises LogError; EvidenceError where no key is left."""
+        state = self._config.box.state_dir
+        try:
+            done = answer_requests(state, self._keys, self._log)
+        except EvidenceError as error:
+            _LOG.error("%s", error)
+            # Which of two keys holds is known once they are read again.
+            self._keys = self._open_keys()
+            self._evidence.keys = self._keys
+            return
+        if any(request.kind == ROTATE_KEY for request in done):
+            self._presence.keys(self._keys.records())
+
+    def _open_keys(self) -> KeyStore:
+        box = self._config.box
+        return KeyStore.open(box.state_dir / "log", box.name, self._clock, credential_file(self._environ))
 
     def _receive(self, now_s: float) -> None:
         link = self._link
