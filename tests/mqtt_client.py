@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -120,6 +121,10 @@ class Client:
         self._wait(lambda: any(one.topic == topic for one in self.received), f"a message on {topic}", limit_s)
         return next(one for one in self.received if one.topic == topic)
 
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Fails the test when `condition` does not come true; it is looked at whenever something came."""
+        self._wait(condition, what)
+
     @property
     def closed(self) -> bool:
         """Whether the broker ended the connection."""
@@ -128,7 +133,7 @@ class Client:
     def wait_closed(self) -> None:
         self._wait(lambda: self._closed, "the end of the connection")
 
-    def _wait(self, condition: Any, what: str, limit_s: float = LIMIT_S) -> None:
+    def _wait(self, condition: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:
         end = time.monotonic() + limit_s
         with self._changed:
             while not condition():
