@@ -30,6 +30,7 @@ from veil.frames.raw import RawFrame
 from veil.mask.masker import Masker
 from veil.mask.policy import MaskPolicy
 from veil.mask.targets import Target
+from veil.origin import origin_of
 from veil.pipeline import FileWay, Observer, Parts, Pipeline, Pools
 from veil.sinks.still import write_still
 from veil.sinks.video_file import FORMATS, VideoFile
@@ -144,6 +145,7 @@ class Anonymizer:
             "masks": result.masks,
             "whole": result.whole,
             "bundle": self._detector.identity,
+            **origin_of(self._config, self._detector),
             **{key: value for key, value in totals.items() if key not in {"masks"}},
         }
         self._log.append(Event(Kind.FILE_ANONYMIZED, data))

@@ -13,7 +13,6 @@ from types import FrameType
 
 import cv2
 
-from veil import __version__
 from veil.analyse import Analyser
 from veil.assemble import emitter_makers, lookback_ns, slate_lines, slates
 from veil.audit.event import Event, Kind, Value
@@ -32,6 +31,7 @@ from veil.host.memory import give_freed_memory_back
 from veil.host.sdnotify import Supervisor
 from veil.host.secrecy import forbid_memory_dumps
 from veil.last_stream import recall, remembering
+from veil.origin import origin_of
 from veil.pipeline import LiveWay, Observer, Parts, Pipeline, Pools
 from veil.places import CameraPlaces
 from veil.restart import RestartRequest
@@ -115,7 +115,9 @@ def _live_pipeline(
         def make(closed: OnSegment, aside: OnSetAside) -> Recorder:
             return recorder(on_segment=closed, on_set_aside=aside)
 
-        packet_sinks.append(scope.enter_context(Recording(make, log, tally, stats)))
+        packet_sinks.append(
+            scope.enter_context(Recording(make, log, tally, stats, origin_of(camera, detector)))
+        )
         scope.enter_context(Retention(camera.recorder, places.recordings, log, clock))
     if config.rtsp.enabled:
 
@@ -172,13 +174,10 @@ def _live_pipeline(
 
 def _identity(config: Config, camera: CameraConfig, detector: Detector) -> dict[str, Value]:
     return {
-        "software": __version__,
+        **origin_of(camera, detector),
         "bundle": detector.identity,
-        "config_sha256": camera.digest,
         "box": config.box.name,
-        "lookback_ms": int(camera.mask.lookback_s * 1000),
-        "face": str(camera.mask.face.operator),
-        "plate": str(camera.mask.plate.operator),
+        "site": config.box.site,
     }
 
 

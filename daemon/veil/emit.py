@@ -315,13 +315,19 @@ class Emitter:
             last = FrameInfo(0, 0, LIVE_TIME_BASE, 0, now_ns, width, height, plan.color)
         if not self._slating:
             self._slating = True
-            self._log.append(Event(Kind.SLATE_STARTED, {}))
+            self._log.append(Event(Kind.SLATE_STARTED, {"reason": self._slate_reason()}))
             self.request_keyframe()
         info = self._on_stream(self._timeline.slate(last, now_ns - self._lookback_ns))
         if self._slate_maker is None:
             self._slate_maker = SlateMaker(last.width, last.height, plan.lines)
         with self._slate_maker.slate(info) as slate:
             self._send(slate)
+
+    def _slate_reason(self) -> str:
+        """Why there is nothing safe to show, as far as can be seen from here."""
+        if not self._stats.snapshot().connected:
+            return "source_away"
+        return "no_frame_yet" if self._last_info is None else "no_frame"
 
     def _count(self, item: Analysed, masked: MaskedFrame) -> None:
         match masked.cover:
@@ -350,16 +356,18 @@ class Emitter:
     def _note_whole(self, reason: Reason) -> None:
         now_ns = self._clock.monotonic_ns()
         if self._whole is None:
-            self._whole = _WholeEpisode(reason, 0, now_ns)
+            self._whole = _WholeEpisode(reason, Counter(), now_ns)
             self._log.append(Event(Kind.WHOLE_FRAME, {"state": "begun", "reason": str(reason)}))
-        self._whole = _WholeEpisode(self._whole.reason, self._whole.frames + 1, now_ns)
+        self._whole.frames[str(reason)] += 1
+        self._whole = _WholeEpisode(self._whole.reason, self._whole.frames, now_ns)
 
     def _end_whole(self) -> None:
         if self._whole is not None:
             data: dict[str, Value] = {
                 "state": "ended",
                 "reason": str(self._whole.reason),
-                "frames": self._whole.frames,
+                "frames": self._whole.frames.total(),
+                "reasons": dict(sorted(self._whole.frames.items())),
             }
             self._whole = None
             self._log.append(Event(Kind.WHOLE_FRAME, data))
@@ -368,5 +376,5 @@ class Emitter:
 @dataclass(frozen=True, slots=True)
 class _WholeEpisode:
     reason: Reason
-    frames: int
+    frames: Counter[str]
     last_ns: int

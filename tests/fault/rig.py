@@ -254,7 +254,7 @@ class Rig:
                     on_set_aside=aside,
                 )
 
-            recording = scope.enter_context(Recording(recorder, log, tally, stats))
+            recording = scope.enter_context(Recording(recorder, log, tally, stats, {}))
             faulty = FaultySink(switches)
             emitters: list[Emitter] = []
             sink = scope.enter_context(

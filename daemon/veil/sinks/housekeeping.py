@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from veil.audit.event import Event, Kind, Value
+from veil.audit.event import Event, Kind, Value, said
 from veil.audit.log import EventSink, note_fault
 from veil.config import RecorderConfig
 from veil.domain.clock import Clock
@@ -28,7 +28,7 @@ def repair_recordings(directory: Path, log: EventSink) -> None:
             "bytes": done.size,
             "bytes_cut": done.lost,
             "frames": done.frames,
-            "reason": done.reason,
+            "reason": said(done.reason),
         }
         recovered = done.outcome is RepairOutcome.RECOVERED
         log.append(Event(Kind.SEGMENT_RECOVERED if recovered else Kind.SEGMENT_SET_ASIDE, data))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol
 
-from veil.audit.event import Event, Kind, Value
+from veil.audit.event import Event, Kind, Value, said
 from veil.audit.log import EventSink
 from veil.audit.tally import Tally
 from veil.channel import ChannelClosedError, ChannelFullError, Reliable
@@ -44,15 +44,25 @@ MakeRecorder = Callable[[OnSegment, OnSetAside], Records]
 class Recording:
     """A context manager. `publish` waits half a second for a slow disk, then drops up to the next keyframe.
 
+    `origin` is repeated in the event of each segment: with what it was hidden.
+
     A recorder that fails pauses and goes on by itself; each change is an event. A log that cannot be appended
     to is kept in `error` and raised by the next `publish`: no log, no video.
     """
 
-    def __init__(self, make: MakeRecorder, log: EventSink, tally: Tally, stats: CameraStats) -> None:
+    def __init__(
+        self,
+        make: MakeRecorder,
+        log: EventSink,
+        tally: Tally,
+        stats: CameraStats,
+        origin: Mapping[str, Value],
+    ) -> None:
         self._recorder = make(self._closed, self._set_aside)
         self._log = log
         self._tally = tally
         self._stats = stats
+        self._origin = origin
         self._channel: Reliable[MaskedPacket] = Reliable(_WAITING_PACKETS)
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._skipping = False
@@ -100,7 +110,7 @@ class Recording:
         except SinkError as error:
             reason = "disk_full" if isinstance(error, DiskFullError) else "failed"
             self._paused = True
-            self._log.append(Event(Kind.RECORDING_PAUSED, {"reason": reason, "text": error.message[:300]}))
+            self._log.append(Event(Kind.RECORDING_PAUSED, {"reason": reason, "text": said(error.message)}))
             return
         if self._paused and self._recorder.state is RecorderState.RECORDING:
             self._paused = False
@@ -121,12 +131,13 @@ class Recording:
             "frames_slate": segment.slate_frames,
             "frames_dropped": segment.dropped_frames,
             "end": str(segment.end),
+            **self._origin,
             **self._tally.close_segment(segment.first_sequence, segment.last_sequence),
         }
         self._log.append(Event(Kind.SEGMENT_CLOSED, data))
 
     def _set_aside(self, segment: SegmentSetAside) -> None:
-        data: dict[str, Value] = {"file": segment.path.name, "reason": segment.reason[:300]}
+        data: dict[str, Value] = {"file": segment.path.name, "reason": said(segment.reason)}
         self._log.append(Event(Kind.SEGMENT_SET_ASIDE, data))
 
     def __exit__(

@@ -1,0 +1,46 @@
+"""With what a picture was hidden: what the evidence of all segments of a camera has in common."""
+
+from __future__ import annotations
+
+from veil import __version__
+from veil.audit.event import Value
+from veil.config import CameraConfig, PolicyConfig
+from veil.detect.detector import BundleDetector, Detector
+
+
+def origin_of(camera: CameraConfig, detector: Detector) -> dict[str, Value]:
+    """Software, model, configuration and masks, as event data. Shares in thousandths."""
+    mask = camera.mask
+    policies = {"face": mask.face, "plate": mask.plate, "head": mask.head}
+    return {
+        "software": __version__,
+        "model": _model(detector),
+        "config_sha256": camera.digest,
+        "lookback_ms": round(mask.lookback_s * 1000),
+        "policies": {name: _policy(policy) for name, policy in policies.items() if policy is not None},
+        "zones": {zone.name: {"mask": zone.mask, **_policy(zone.policy)} for zone in mask.zones},
+    }
+
+
+def _model(detector: Detector) -> dict[str, Value]:
+    name, _, version = detector.identity.partition("@")
+    sha256 = detector.bundle.sha256 if isinstance(detector, BundleDetector) else None
+    runtime = detector.runtime if isinstance(detector, BundleDetector) else None
+    return {"name": name, "version": version, "sha256": sha256, "runtime": runtime}
+
+
+def _policy(policy: PolicyConfig) -> dict[str, Value]:
+    """Operator, its strength (what it leaves at most; solid leaves nothing) and the margin."""
+    said: dict[str, Value] = {
+        "operator": policy.operator,
+        "margin_permille": round(policy.margin * 1000),
+        "min_size_px": policy.min_size,
+    }
+    match policy.operator:
+        case "pixelate":
+            said["cells"] = policy.cells
+        case "blur":
+            said["resolution"] = policy.resolution
+        case "solid":
+            pass
+    return said
