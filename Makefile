@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint fmt types contracts pytest test-matrix faults bench schema lock clean
+.PHONY: help setup demo test check lint fmt types contracts pytest test-matrix faults bench fleet-bench schema lock clean
 
 BIN := .venv/bin
 # Sources may hold $ and quotes: they travel by the environment, unexpanded.
@@ -54,6 +54,9 @@ faults: setup  ## the long versions: 10,000 faults, 1,000 pairs of boxes, 200 ki
 bench: setup  ## speed and memory beside ffmpeg and deface; BENCH_ARGS=…
 	@. .ci/lib.sh; fill_bench_environment .venv-bench $(BIN)/python bench/requirements.txt
 	$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+fleet-bench: setup  ## 10,000 simulated boxes against one broker, collector, PostgreSQL; FLEET_ARGS="--boxes 100"
+	PYTHONPATH=tests $(BIN)/python bench/fleet_load.py $(FLEET_ARGS)
 
 schema:  ## edge-configs/ (schema.json, reference.toml) and docs/mqtt/ from the program
 	$(BIN)/python -m veil.config_schema schema >edge-configs/schema.json.new

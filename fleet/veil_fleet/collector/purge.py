@@ -14,23 +14,25 @@ THINNED_MS = 600_000
 STEP_MS = 3_600_000
 """Thinned in one transaction: an hour of the fleet."""
 
-_MAX_STEPS = 24 * 7
+_ENOUGH = 48
+"""Hours with nothing to thin: what lies before was thinned by the runs before."""
 
 
 def purge(engine: Engine, retention: RetentionSettings, now_ms: int) -> None:
     """Health points beyond their time go, older ones are thinned; so do closed alarms and accesses."""
+    gone = now_ms - retention.health_days * DAY_MS
     with writing(engine) as connection:
-        gone = now_ms - retention.health_days * DAY_MS
         connection.execute(delete(HealthPoint).where(HealthPoint.time_ms < gone))
         closed = now_ms - retention.alarm_days * DAY_MS
         connection.execute(delete(Alarm).where(Alarm.closed_ms < closed))
         connection.execute(delete(Access).where(Access.time_ms < now_ms - retention.access_days * DAY_MS))
     full = (now_ms - retention.health_full_days * DAY_MS) // THINNED_MS * THINNED_MS
-    for step in range(_MAX_STEPS):
-        end = full - step * STEP_MS
+    untouched = 0
+    for end in range(full, gone, -STEP_MS):
         with writing(engine) as connection:
-            if not _thin(connection, end - STEP_MS, end):
-                return
+            untouched = 0 if _thin(connection, end - STEP_MS, end) else untouched + 1
+        if untouched > _ENOUGH:
+            return
 
 
 def _thin(connection: Connection, start: int, end: int) -> int:
