@@ -172,9 +172,9 @@ def test_a_receive_maximum_of_one_is_kept_and_everything_arrives(broker: Broker,
     narrow(broker, 1)
     box = tmp_path / "box"
     with Listener(broker, witness=True) as fleet, log_of(box / "state", "front") as log:
-        fill(log, 1500, size=300)
+        fill(log, 150, size=3000)
         with AgentThread(write_config(box, broker, cameras="front")):
-            fleet.wait_cosigned("front", 1500)
+            fleet.wait_cosigned("front", 150)
             fleet.wait(STATUS)
         assert fleet.conflicts == []
     said = broker.log.read_text()
