@@ -11,7 +11,7 @@ override export VEIL_DEMO_DURATION := $(value DURATION)
 PYTEST_ARGS ?=
 MATRIX_ARGS ?= tests -m "not slow"
 # What these variables lengthen.
-FAULT_TESTS ?= $(shell grep -rlE --include=test_*.py "VEIL_(FAULTS|BOXES|KILLS|MUTATIONS|HONEST)" tests)
+FAULT_TESTS ?= $(shell grep -rlE --include=test_*.py "VEIL_(FAULTS|BOXES|KILLS|MUTATIONS|HONEST|ROUNDS|HOSTILE)" tests)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -48,8 +48,9 @@ fmt:  ## format and sort
 test-matrix:  ## the quick tests on Python 3.11, 3.12 and 3.13
 	@.ci/matrix $(MATRIX_ARGS)
 
-faults: setup  ## the long versions: 10,000 faults, 1,000 pairs of boxes, 200 kills, 100,000 mutations of evidence
-	VEIL_FAULTS=10000 VEIL_BOXES=1000 VEIL_KILLS=200 VEIL_MUTATIONS=100000 VEIL_HONEST=1000 $(BIN)/python -m pytest -ra --timeout=0 $(FAULT_TESTS)
+faults: setup  ## the long versions: 10,000 faults, 1,000 pairs of boxes, 200 kills, 100,000 mutations, 100,000 hostile payloads
+	VEIL_FAULTS=10000 VEIL_BOXES=1000 VEIL_KILLS=200 VEIL_MUTATIONS=100000 VEIL_HONEST=1000 \
+	    VEIL_ROUNDS=200 VEIL_HOSTILE=100000 $(BIN)/python -m pytest -ra --timeout=0 $(FAULT_TESTS)
 
 bench: setup  ## speed and memory beside ffmpeg and deface; BENCH_ARGS=…
 	@. .ci/lib.sh; fill_bench_environment .venv-bench $(BIN)/python bench/requirements.txt

@@ -38,8 +38,8 @@ BATCH = 1_000
 LINGER_S = 0.05
 """Waited for company: a transaction costs much the same for one message and for a hundred."""
 
-RETRY_S = (0.5, 10.0)
-RECONNECT_S = (1.0, 30.0)
+RETRY_S = (0.5, 5.0)
+RECONNECT_S = (1.0, 10.0)
 HOUSEKEEPING_S = 1.0
 OVERDUE_S = 15.0
 SETTLED_S = 60.0
