@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -122,7 +123,8 @@ class KeyStore:
         Args:
             sizes: of each log with checkpoints under the present key, the last size (`heads.sizes_under`).
 
-        Raises EvidenceError where the disk fails; open the store again to learn which key then holds.
+        Raises EvidenceError where the disk fails; the key that then holds goes on, or none where the disk
+        does not even tell which.
         """
         old = self.signing_key
         new = self._fresh_credential() or SigningKey.generate(key_name_of(self._device))
@@ -135,9 +137,17 @@ class KeyStore:
             self._ring.add(record)
             self._promote()
         except OSError as error:
+            self._learn()
             raise _failed(self._folder, error) from error
         self._key = new
         return record
+
+    def _learn(self) -> None:
+        """After a rotation that failed: goes on with the key that the records name, once they are safe."""
+        with suppress(OSError, EvidenceError):
+            self._ring = _read_ring(self._folder / KEYS_FILE)
+            sync_directory(self._folder)
+            self._find_key()
 
     def announce(self, log: EventSink) -> None:
         """Appends an event for each record that has none yet: to be called at start and after `rotate`.
