@@ -151,7 +151,7 @@ function forPeople(result) {
     const witnessed = sizes.witnessed ? ' (a witnessed file: only checkpoints that were cosigned)' : '';
     lines.push(`  ${log}: ${sizes.events} lines, ${sizes.signed} signed, ${sizes.cosigned} cosigned${witnessed}`);
   }
-  if (!result.key_pinned) lines.push('  no key was given: held against itself only; whoever has it could have made it anew');
+  if (!result.key_pinned) lines.push('  no key given: held against itself only (whoever has it may have made it anew)');
   return `${lines.join('\n')}\n`;
 }
 

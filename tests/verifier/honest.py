@@ -52,7 +52,7 @@ def torn(tail: bytes) -> Vector:
 
 
 def texts() -> Vector:
-    box = Box("bøx-å")
+    box = Box()
     box.add(
         "file",
         {"text": "Straße, 東京, 😀, \U0010ffff, \u2028\u2029 \ufeff \ufffe"},

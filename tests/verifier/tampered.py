@@ -681,10 +681,6 @@ def _plain(note: str) -> str:
     return f"{text}\n\n{signatures.partition(chr(10))[0]}\n"
 
 
-def _twice_witness(box: Box) -> None:
-    box.witnesses.append(box.witnesses[0])
-
-
 of_witnessed(
     "witnessed_one_without",
     "A note without a cosignature in a witnessed file",
@@ -755,7 +751,6 @@ of_witnessed(
     ["retired_key", "cam1", 1],
     "retired_key",
 )
-of_witnessed("witness_twice", "A witness's key in two lines", _twice_witness, ["bad_key", "", 3])
 
 
 @vector

@@ -31,7 +31,7 @@ def test_exit_code_and_words_for_people() -> None:
     good, bad = run_node(GOOD), run_node(GOOD, BAD)
     assert (good.returncode, bad.returncode) == (0, 10)
     assert "verifies" in good.stdout
-    assert "no key was given" in good.stdout
+    assert "no key given" in good.stdout
     assert "cam1 line 5 (seq 4): wrong_sequence" in bad.stdout
 
 
