@@ -31,5 +31,5 @@ class CameraPlaces:
             stream=runtime / "stream.json",
             snapshot=runtime / "snapshot.jpg",
             rtsp_socket=config.box.runtime_dir / "rtsp.sock",
-            restart=runtime / "restart",
+            restart=config.box.runtime_dir / "restart" / camera,
         )

@@ -20,7 +20,7 @@ from veil.agent.commands import Actions, CommandDesk, Done
 from veil.audit.log import Unlogged
 from veil.messages.command import CommandBody, Response
 
-_EXAMPLES = int(os.environ.get("VEIL_HOSTILE", "200"))
+_EXAMPLES = int(os.environ.get("VEIL_HOSTILE", "100"))
 _OFTEN = settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 _TEXT = st.text(max_size=60)
@@ -137,7 +137,7 @@ _TIMES = st.sampled_from(
 )
 
 
-@settings(max_examples=max(25, _EXAMPLES // 10), deadline=None)
+@settings(max_examples=max(12, _EXAMPLES // 10), deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -197,17 +197,35 @@ def test_a_command_that_fails_is_told_and_not_tried_again(tmp_path: Path) -> Non
 
 
 class _FullLog:
+    def __init__(self) -> None:
+        self.full = True
+        self.events: list[Event] = []
+
     def append(self, event: Event) -> int:
-        del event
-        raise LogError("No space.")
+        if self.full:
+            raise LogError("No space.")
+        self.events.append(event)
+        return len(self.events)
 
 
-def test_what_cannot_be_logged_does_not_leave_the_box(tmp_path: Path) -> None:
-    with CommandDesk(DEVICE, [str(KEY.verifier)], tmp_path, _FullLog(), HandClock(), Counting()) as desk:
-        response = desk.handle(command())
-        assert response.result is None
-        assert response.error.startswith("failed: No space.")
+def test_what_cannot_be_logged_does_not_leave_the_box_and_is_logged_later(tmp_path: Path) -> None:
+    log, clock = _FullLog(), HandClock()
+    with CommandDesk(DEVICE, [str(KEY.verifier)], tmp_path, log, clock, Counting()) as desk:
+        for number in (1, 2):
+            response = desk.handle(command(number))
+            assert response.result is None
+            assert response.error.startswith("failed: No space.")
         assert desk.handle(b"x").error.startswith("malformed")
+        # Not even time lets it forget what it owes the log.
+        clock.run(400)
+        assert desk.handle(command(3, issued_s=400)).error.startswith("failed: No space.")
+        assert len(desk._nonces) == 3
+        log.full = False
+        desk.step()
+    done = [event.data for event in log.events if event.kind == "command_done"]
+    assert [(data["nonce"], data["outcome"]) for data in done] == [
+        (f"{number:032x}", "done") for number in (1, 2, 3)
+    ]
 
 
 class _Huge:

@@ -123,6 +123,8 @@ def _injected(root: Path) -> tuple[list[str], dict[str, str]]:
 
 
 def _libfaketime(root: Path) -> tuple[list[str], dict[str, str]]:
+    if "VEIL_FAULTS" not in os.environ:
+        pytest.skip("part of the long tests (make faults)")
     if not _FAKETIME.exists():
         pytest.skip("libfaketime is not installed (Debian: faketime)")
     return ["-m"], {

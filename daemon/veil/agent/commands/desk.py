@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +56,7 @@ class CommandDesk:
         self._actions = actions
         self._lock = threading.Lock()
         self._trusted: dict[bytes, VerifierKey] = {}
+        self._owed: deque[tuple[Order, str]] = deque()
         self.trust(trusted_keys)
         self._refusals = RefusalLog(log, clock)
         self._nonces = NonceStore(state_folder, clock.wall_ns())
@@ -76,6 +78,7 @@ class CommandDesk:
     def handle(self, payload: bytes) -> Response:
         """Never raises, whatever `payload` is. May take seconds (a manifest of a long log)."""
         with self._lock:
+            self._settle()
             order = verify(payload, self._device, self._trusted, self._clock.wall_ns())
             if isinstance(order, Refusal):
                 return self._refuse(order)
@@ -85,8 +88,10 @@ class CommandDesk:
             return self._carry_out(order)
 
     def step(self) -> None:
-        """To be called now and then, once a second say: tells of refusals that were only counted."""
+        """To be called now and then, once a second say: tells of refusals that were only counted, and of what
+        the log did not take before."""
         with self._lock:
+            self._settle()
             self._refusals.step()
 
     def _refuse(self, refusal: Refusal) -> Response:
@@ -105,13 +110,23 @@ class CommandDesk:
             said = str(error) if isinstance(error, VeilError) else error.strerror or type(error).__name__
             response = Response(nonce=nonce, error=f"failed: {said}"[:_MAX_TEXT])
             outcome = f"failed {type(error).__name__}"
-        try:
-            self._append_done(order.body.command, key, nonce, outcome)
-        except LogError as error:
-            # What is not in the log does not leave the box.
-            return Response(nonce=nonce, error=f"failed: {error}"[:_MAX_TEXT])
-        self._nonces.finish(nonce)
-        return response
+        self._owed.append((order, outcome))
+        problem = self._settle()
+        # What is not in the log does not leave the box.
+        return Response(nonce=nonce, error=f"failed: {problem}"[:_MAX_TEXT]) if problem else response
+
+    def _settle(self) -> LogError | None:
+        """Logs the ends of commands; else, why that cannot be done now. Bounded as the store is."""
+        while self._owed:
+            order, outcome = self._owed[0]
+            nonce = order.body.nonce
+            try:
+                self._append_done(order.body.command, order.key.id.hex(), nonce, outcome)
+            except LogError as error:
+                return error
+            self._owed.popleft()
+            self._nonces.finish(nonce)
+        return None
 
     def _append_done(self, command: str, key: str, nonce: str, outcome: str) -> None:
         data: dict[str, Value] = {
@@ -124,6 +139,7 @@ class CommandDesk:
 
     def close(self) -> None:
         with self._lock:
+            self._settle()
             self._refusals.flush()
             self._nonces.close()
 
