@@ -16,9 +16,11 @@ from veil.config import Config
 from veil.errors import ConfigError
 from veil.places import CameraPlaces
 from veil.sinks.preview import CameraView, PreviewPage
-from veil.supervise import Service, Supervision
+from veil.stages import Stages
+from veil.supervise import Service
 
 GI_PYTHON = "/usr/bin/python3"
+AGENT = "agent"
 
 
 def services(config: Config) -> list[Service]:
@@ -40,7 +42,7 @@ def agent_service(config: Config) -> Service:
     command = [sys.executable, "-m", "veil.cli", "agent"]
     if config.path is not None:
         command += ["--config", str(config.path)]
-    return Service("agent", command, notifies=True)
+    return Service(AGENT, command, notifies=True)
 
 
 def rtsp_service(config: Config) -> Service:
@@ -74,10 +76,14 @@ def run_all(config: Config) -> None:
     with ExitStack() as scope:
         if config.page.port:
             scope.enter_context(preview_page(config))
-        supervision = scope.enter_context(Supervision(services(config)))
+        stages = scope.enter_context(Stages())
+        # The agent ends last: it signs and sends what cameras write at their end.
+        listed = services(config)
+        stages.start([service for service in listed if service.name == AGENT])
+        stages.start([service for service in listed if service.name != AGENT])
         for line in addresses(config):
             print(line, flush=True)
-        supervision.run(ended.is_set)
+        stages.run(ended.is_set)
 
 
 def preview_page(config: Config) -> PreviewPage:

@@ -19,10 +19,10 @@ from veil.config_load import load_config
 from veil.demo.clip import RATE, write_clip
 from veil.demo.fleet import DemoFleet, FleetSetup
 from veil.demo.ports import answers, free_port
-from veil.demo.stages import Stages
 from veil.demo.summary import Evidence, counts_of, tell
+from veil.stages import Stages
 from veil.supervise import Service
-from veil.up import addresses, agent_service, asked_to_end, gi_service, preview_page, services
+from veil.up import AGENT, addresses, agent_service, asked_to_end, gi_service, preview_page, services
 
 _NAME = "demo"
 _CONFIG = Path(__file__).resolve().parents[3] / "edge-configs" / "demo.toml"
@@ -56,7 +56,7 @@ def main(
         if config.page.port:
             scope.enter_context(preview_page(config))
         stages.start([agent_service(config)])
-        stages.start([*cameras, *(one for one in services(config) if one.name != "agent")])
+        stages.start([*cameras, *(one for one in services(config) if one.name != AGENT)])
         _tell_where(config, fleet, duration)
         if fleet is not None:
             stages.run_for(_PAGE_S, lambda: ended.is_set() or answers(fleet.page_port))
