@@ -32,8 +32,9 @@ PAGES = 60
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Of one part, between two moments: cores in use, and the memory at the end."""
+    """Of one part, between two moments: CPU time, cores in use, and the memory at the end."""
 
+    cpu_s: float
     cores: float
     memory_mib: int
 
@@ -61,13 +62,12 @@ class Meter:
 
     def shares(self) -> dict[str, Share]:
         passed = time.monotonic() - self._at
-        return {
-            name: Share(
-                (self._cpu_s(process) - self._before[name]) / passed,
-                sum(one.memory_info().rss for one in self._tree(process)) >> 20,
-            )
-            for name, process in self._parts.items()
-        }
+        made = {}
+        for name, process in self._parts.items():
+            used = self._cpu_s(process) - self._before[name]
+            memory = sum(one.memory_info().rss for one in self._tree(process)) >> 20
+            made[name] = Share(used, used / passed, memory)
+        return made
 
 
 def main() -> None:
@@ -171,7 +171,8 @@ def report(
         f"resends asked for: {result['resends']}"
     )
     for name, share in shares.items():
-        print(f"  {name}: {share.cores:.2f} cores, {share.memory_mib} MiB")
+        each = share.cpu_s / total * 1e6
+        print(f"  {name}: {share.cores:.2f} cores, {each:.0f} us of CPU a message, {share.memory_mib} MiB")
     used = sum(share.cores for share in shares.values())
     most = max(shares, key=lambda name: shares[name].cores)
     print(f"together {used:.2f} of {os.cpu_count()} cores; the most: {most}")

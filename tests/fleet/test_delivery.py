@@ -113,7 +113,7 @@ class House:
         chosen = chance.sample(sorted(parts), chance.choice((1, 1, 2)))
         for name in chosen:
             parts[name][0]()
-        time.sleep(chance.uniform(0, 0.7))
+        time.sleep(chance.uniform(0, 0.5))
         for name in chosen:
             parts[name][1]()
 
@@ -153,7 +153,7 @@ def test_all_lines_arrive_once_and_are_cosigned_through_kills_of_every_part(hous
         for camera in house.cameras:
             camera.wanted += EVENTS_A_ROUND // len(CAMERAS)
         house.kill_and_start(chance)
-        time.sleep(chance.uniform(0, 1.5))
+        time.sleep(chance.uniform(0, 1.0))
     up = time.monotonic()
     per_camera = ROUNDS * (EVENTS_A_ROUND // len(CAMERAS))
     wait_for(

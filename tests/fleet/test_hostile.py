@@ -1,6 +1,6 @@
 """No payload ends the collector or fills its memory: as pure functions, at both databases, over the wire.
 
-VEIL_HOSTILE: payloads in all, 2,400 if unset.
+VEIL_HOSTILE: payloads in all, 2,000 if unset.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from veil_fleet.store.schema import migrate
 from veil_fleet.store.tables import Log
 
 pytestmark = pytest.mark.timeout(0)
-HOSTILE = int(os.environ.get("VEIL_HOSTILE", "2400"))
+HOSTILE = int(os.environ.get("VEIL_HOSTILE", "2000"))
 PURE, STORED, SENT = HOSTILE * 3 // 4, HOSTILE // 8, HOSTILE // 8
 BATCH = 25
 BOUND_MIB = 400

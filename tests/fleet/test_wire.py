@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from sqlalchemy import select
 
 from fleet.boxes import Box, segment
@@ -144,6 +146,28 @@ def test_the_will_of_a_box_whose_power_went_is_told(broker: Broker, fleet: Fleet
         wait_for(lambda: fleet.liveness(box.name) is Liveness.ONLINE, "the box to be online")
         client.vanish()
         wait_for(lambda: fleet.liveness(box.name) is Liveness.LOST, "the will", 30)
+
+
+def test_after_a_power_cut_of_broker_and_box_nobody_is_called_online(broker: Broker, fleet: Fleet) -> None:
+    # The broker kept what the box said last, and gives it to whoever subscribes anew.
+    box = Box("box-j")
+    life = Properties(PacketTypes.PUBLISH)
+    life.MessageExpiryInterval = 8
+    status = box.status(expires_s=8)
+    payload = status.payload.replace(b'"expires_s":45', b'"expires_s":8')
+    assert payload != status.payload
+    with Client(broker, broker.credentials(box.name)) as client:
+        client.mqtt.publish(status.topic, payload, qos=1, retain=True, properties=life).wait_for_publish(5)
+        wait_for(lambda: fleet.liveness(box.name) is Liveness.ONLINE, "the box to be online")
+        broker.save()
+        fleet.collector.kill()
+        broker.kill()
+    cut = time.monotonic()
+    broker.start()
+    fleet.start()
+    while time.monotonic() < cut + 8.5:
+        time.sleep(0.1)
+    assert fleet.liveness(box.name) is Liveness.SILENT
 
 
 def test_nothing_is_acknowledged_that_is_not_stored(broker: Broker, fleet: Fleet) -> None:
