@@ -139,6 +139,8 @@ class Keyring:
 
     def add(self, record: KeyRecord) -> None:
         """Raises RecordError unless `record` continues the ones before and is signed as it must be."""
+        if any(record.new == known.new for known in self.records):
+            raise RecordError("bad_key", "The key was there before.")
         last = self.records[-1] if self.records else None
         if last is None:
             if record.old is not None or record.signed_by_old is not None or record.sizes:
@@ -148,8 +150,6 @@ class Keyring:
                 raise RecordError("bad_field", "`device` is not the one of the records before.")
             if record.old != last.new or record.signed_by_old is None:
                 raise RecordError("bad_rotation", "`old` is not the key of the record before.")
-        if any(record.new == known.new for known in self.records):
-            raise RecordError("bad_key", "The key was there before.")
         if not record.new.verify(record.signed_by_new, record.message):
             raise RecordError("bad_rotation", "The signature of the new key does not fit.")
         if record.old is not None and not record.old.verify(record.signed_by_old or b"", record.message):

@@ -156,16 +156,15 @@ def _read_witnesses(path: Path, report: Report) -> tuple[VerifierKey, ...]:
     keys: list[VerifierKey] = []
     number = 0
     try:
-        text = (read_small(path) or b"").decode()
-        *lines, tail = text.split("\n")
+        *lines, tail = (read_small(path) or b"").split(b"\n")
         for line in lines:
             number += 1
-            keys.append(parse_witness_key(line))
+            keys.append(parse_witness_key(line.decode()))
         if tail:
             number += 1
             fail("not_canonical", "witness.vkeys: the last line does not end")
     except UnicodeDecodeError:
-        report.add(Found("bad_key", "witness.vkeys is not UTF-8"))
+        report.add(Found("bad_key", "witness.vkeys: not UTF-8"), line=number)
     except KeyFormatError as error:
         report.add(Found("bad_key", f"witness.vkeys: {error.message}"), line=number)
     except Found as found:

@@ -79,10 +79,10 @@ def verify_log(
         pass
 
     size = events.tree.size
-    if cosigned.checkpoint is not None and not listed and heads.found is None:
-        cosigned.fail(Found("bad_checkpoint", "this note is not among the checkpoints"))
     for each in kept:
         _check_root(each, events)
+    if cosigned.checkpoint is not None and not listed and heads.found is None:
+        cosigned.fail(Found("bad_checkpoint", "this note is not among the checkpoints"))
     report.logs[log] = LogCounts(
         events=size,
         signed=signed,
