@@ -19,6 +19,7 @@ COSIGNATURE_V1: Final = 0x04
 _ALGORITHMS = {ED25519, COSIGNATURE_V1}
 _NAME = re.compile(r"[^\s+\x00-\x1f\x7f]{1,128}")
 _SIGNATURE_LINE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 MAX_NOTE_BYTES = 8192
 
 
@@ -165,7 +166,7 @@ class Note:
         text, separator, tail = encoded.rpartition("\n\n")
         if not separator or not text or not tail.endswith("\n"):
             raise NoteError("A signed note is a text, an empty line and signature lines.")
-        if any((ord(sign) < 32 and sign != "\n") or ord(sign) == 127 for sign in encoded):
+        if _CONTROL.search(encoded):
             raise NoteError("A signed note holds no control characters.")
         signatures = []
         for line in tail[:-1].split("\n"):
