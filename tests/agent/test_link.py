@@ -22,8 +22,9 @@ from veil.agent import presence
 from veil.agent.backoff import MAX_S, MIN_S, Backoff
 from veil.agent.link import Link, LinkSettings
 from veil.agent.packets import Outgoing
-from veil.agent.presence import newest_keys
+from veil.agent.presence import Presence, newest_keys
 from veil.agent.refusal import refused
+from veil.config_load import load_config
 from veil.errors import LinkError
 from veil.messages.evidence import CheckpointNote
 from veil.messages.health import EXPIRES_S, Health, Status
@@ -259,6 +260,41 @@ def test_a_revoked_certificate_is_told(tmp_path: Path) -> None:
         broker.restart()
         (error,) = reasons(settings(broker, "gone", tls=card.tls))
         assert "enrol" in error.hint.lower()
+
+
+def test_without_tls_on_this_machine(tmp_path: Path, authority: Authority) -> None:
+    with Broker(tmp_path / "broker", authority, plain=True) as broker:
+        box = tmp_path / "box"
+        path = write_config(box, None)
+        fleet = f'[fleet]\nhost = "127.0.0.1"\nport = {broker.plain_port}\ntls = "off"\n'
+        path.write_text(fleet + path.read_text())
+        with Listener(broker) as heard, AgentThread(path):
+            heard.wait_status("online")
+
+
+def test_what_the_broker_never_takes_holds_up_nothing() -> None:
+    said = Presence(load_config(None, {}), "2026-11-21T12:00:00.000000Z", None)
+    said.birth(["x" * 4000], [], 0.0)
+    sent: list[Outgoing] = []
+
+    def publish(message: Outgoing) -> bool:
+        sent.append(message)
+        return len(message.payload) < 2000
+
+    said.flush(publish, 2000)
+    assert [message.topic.rpartition("/")[2] for message in sent] == ["status"]
+    assert not said.is_waiting
+
+
+def test_home_assistant_is_told_at_birth(tmp_path: Path) -> None:
+    config = load_config(write_config(tmp_path, None, cameras="front", agent="home_assistant = true"), {})
+    said = Presence(config, "2026-11-21T12:00:00.000000Z", None)
+    said.birth(["{}"], [], 0.0)
+    sent: list[Outgoing] = []
+    said.flush(lambda message: sent.append(message) is None, 60_000)
+    told = [message for message in sent if message.topic.startswith("homeassistant/")]
+    assert told
+    assert all(message.retain for message in told)
 
 
 def test_every_code_of_a_refusal_has_its_hint() -> None:

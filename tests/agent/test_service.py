@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -135,3 +136,22 @@ def test_a_machine_without_anything_to_read_has_health_all_the_same(tmp_path: Pa
     real = Machine(config).look(1, 2)
     assert real.memory_total_mib > real.memory_used_mib > 0
     assert real.uptime_s > 0
+
+
+def test_metrics_are_those_of_the_newest_health(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with AgentThread(
+        write_config(tmp_path / "box", None, cameras="front", agent=f"prometheus_port = {port}")
+    ):
+
+        def page() -> str:
+            try:
+                with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                    return str(answer.read().decode())
+            except OSError:
+                return ""
+
+        wait_for(lambda: "veil_up 1" in page(), "health", 20)
+        assert 'veil_camera_condition{camera="front",condition="stopped"} 1.0' in page()

@@ -133,14 +133,14 @@ def _health(said: _State | None, condition: CameraCondition, now_ns: int) -> Cam
     moving = alive and age_s is not None and age_s < _STILL_S
     return CameraHealth(
         condition=condition,
-        picture=said.picture[:400],
+        picture=said.picture[:64],
         connected=said.connected and alive,
         # Rates are those of the last frames: without new ones they would stand still.
         fps_in=round(said.fps_in, 2) if moving else 0.0,
         fps_out=round(said.fps_out, 2) if moving and condition is CameraCondition.RUNNING else 0.0,
         frames_in=said.frames_in,
         frames_out=said.frames_out,
-        dropped=dict(sorted(said.dropped.items())[:32]),
+        dropped={name[:64]: count for name, count in sorted(said.dropped.items())[:16]},
         whole_frames=said.whole,
         slates=said.slates,
         masks=said.masks,

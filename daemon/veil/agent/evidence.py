@@ -118,7 +118,7 @@ class Evidence:
             try:
                 while followed.shipper.follow(now_s):
                     pass
-                followed.shipper.sign(self.keys.signing_key)
+                followed.shipper.sign(self.keys.signing_key, now_s)
             except (EvidenceError, LogError) as error:
                 self._failed(name, followed, error, now_s)
 

@@ -81,6 +81,11 @@ class CommandWorker:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="commands", daemon=True)
 
+    @property
+    def alive(self) -> bool:
+        """Whether somebody carries commands out."""
+        return self._thread.is_alive()
+
     def submit(self, message: Inbound) -> None:
         """Raises MessageError where too many wait already; nobody is answered then."""
         try:
@@ -88,10 +93,11 @@ class CommandWorker:
         except queue.Full:
             raise MessageError(f"Over {COMMANDS_WAITING} commands are waiting.") from None
 
-    def flush(self, publish: Callable[[Outgoing], bool]) -> None:
-        """Publishes what is answered, as far as the link takes it."""
+    def flush(self, publish: Callable[[Outgoing], bool], max_payload: int) -> None:
+        """Publishes what is answered, as far as the link takes it; what the broker never takes is dropped."""
         while self._responses:
-            if not publish(self._responses[0]):
+            first = self._responses[0]
+            if len(first.payload) <= max_payload and not publish(first):
                 return
             with suppress(IndexError):
                 self._responses.popleft()

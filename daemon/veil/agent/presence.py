@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -15,6 +16,7 @@ from veil.messages.evidence import Keys
 from veil.messages.health import EXPIRES_S, REFRESH_S, Bundle, CameraState, Health, Status
 from veil.messages.topics import Kind, Topic
 
+_LOG = logging.getLogger("veil.agent")
 _MOST_KEYS: Final = 256
 _MOST_CAMERAS: Final = 64
 
@@ -81,10 +83,12 @@ class Presence:
         """Of a time without a connection: for plots, not what is true now."""
         return Outgoing(str(Topic(self._config.box.name, Kind.HEALTH)), payload, qos=0)
 
-    def flush(self, publish: Callable[[Outgoing], bool]) -> None:
-        """As much as the link takes; the rest waits."""
+    def flush(self, publish: Callable[[Outgoing], bool], max_payload: int) -> None:
+        """As much as the link takes; the rest waits. What the broker never takes holds up nothing."""
         for topic, message in list(self._waiting.items()):
-            if not publish(message):
+            if len(message.payload) > max_payload:
+                _LOG.warning("%s: %d bytes are too many for the broker", topic, len(message.payload))
+            elif not publish(message):
                 return
             del self._waiting[topic]
 

@@ -215,8 +215,8 @@ class Agent:
         link = self._link
         if link is None:
             return False
-        if not link.alive:
-            raise LinkError("The link's thread ended by itself.", hint="The agent starts again; report it.")
+        if not link.alive or not self._commands.alive:
+            raise LinkError("A thread of the agent ended by itself.", hint="It starts again; report it.")
         if link.connected and link.generation != self._generation:
             self._generation = link.generation
             _LOG.info("connected to the broker")
@@ -227,8 +227,8 @@ class Agent:
                 self._presence.health(self._newest)
             self._evidence.reconnected(now_s)
         self._presence.refresh_if_due(now_s)
-        self._presence.flush(link.publish)
-        self._commands.flush(link.publish)
+        self._presence.flush(link.publish, link.max_payload)
+        self._commands.flush(link.publish, link.max_payload)
         # What is said of now goes before what was: evidence gets what room is left.
         return not self._presence.is_waiting and self._evidence.send(link, now_s) and link.room > 0
 

@@ -95,6 +95,7 @@ class Shipper:
         self._unsigned_since_s: float | None = None
         # What a start finds unsigned may have been waiting for long.
         self._sign_now = True
+        self._behind = False
         self._compared = False
         self._cosigned_size = cosigned_size
         self._sent = cosigned_size
@@ -128,8 +129,9 @@ class Shipper:
             if self._unsigned_since_s is None:
                 self._unsigned_since_s = now_s
             self._sign_now |= any(mark in line for _, line in lines for mark in _SIGN_NOW)
+        self._behind = read >= FOLLOWED_AT_ONCE
         filled = self._fill()
-        return read >= FOLLOWED_AT_ONCE or filled
+        return self._behind or filled
 
     def sign_if_due(self, key: SigningKey, now_s: float) -> Note | None:
         """Signs when it is time, or when something came that must not wait."""
@@ -137,12 +139,16 @@ class Shipper:
             self._sign_now, self._unsigned_since_s = False, None
             return None
         since_s = now_s if self._unsigned_since_s is None else self._unsigned_since_s
-        if not self._sign_now and now_s - since_s < self._sign_after_s:
+        # One signature over all that is there: a long log is read to its end first.
+        if now_s - since_s < self._sign_after_s and (self._behind or not self._sign_now):
             return None
-        return self.sign(key)
+        return self.sign(key, now_s)
 
-    def sign(self, key: SigningKey) -> Note | None:
+    def sign(self, key: SigningKey, now_s: float) -> Note | None:
         """Signs whatever was read and is not signed yet."""
+        if self._signer.signed_size <= self._cosigned_size:
+            # Nothing was waiting for a receipt; from now on something is.
+            self._rewind.restart(now_s)
         note = self._signer.sign(key)
         self._sign_now, self._unsigned_since_s = False, None
         if note is not None:
@@ -158,7 +164,7 @@ class Shipper:
 
     def send(self, publish: Publish, max_payload: int, now_s: float) -> bool:
         """One message, if there is one; False where there is none, or the link takes none."""
-        if self._cosigned_size < self._sent and self._rewind.is_over(now_s):
+        if self._cosigned_size < min(self._sent, self._signer.signed_size) and self._rewind.is_over(now_s):
             _LOG.info("log %s: no receipt for %d lines; they are sent again", self.name, self.waiting)
             self._sent, self._checkpoint_sent = self._cosigned_size, 0
         if self._resends:
@@ -269,6 +275,8 @@ class Shipper:
         message = CheckpointNote(log=self.name, note=waiting.note)
         if not publish(Outgoing(topic, message.encode())):
             return False
+        if waiting.size > self._checkpoint_sent:
+            self._repeat.restart(now_s)
         self._checkpoint_sent = waiting.size
         return True
 
