@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint fmt types contracts pytest test-matrix faults bench fleet-bench schema lock clean
+.PHONY: help setup demo test check lint fmt types contracts pytest test-matrix status soak faults bench fleet-bench schema lock clean
 
 BIN := .venv/bin
 # Sources may hold $ and quotes: they travel by the environment, unexpanded.
@@ -47,6 +47,12 @@ fmt:  ## format and sort
 
 test-matrix:  ## the quick tests on Python 3.11, 3.12 and 3.13
 	@.ci/matrix $(MATRIX_ARGS)
+
+status: setup  ## what the fleet manager says of boxes stays true: every case alone, and clocks that are set
+	VEIL_STATUS=full $(BIN)/python -m pytest -ra -s --timeout=0 tests/status tests/fleet_whole/test_clock.py
+
+soak: setup  ## the whole house with random kills of single processes; VEIL_SOAK_MINUTES=60
+	VEIL_SOAK_MINUTES=$${VEIL_SOAK_MINUTES:-60} $(BIN)/python -m pytest -ra -s --timeout=0 tests/soak
 
 faults: setup  ## the long versions: 10,000 faults, 1,000 pairs of boxes, 200 kills, 100,000 mutations, 100,000 hostile payloads
 	VEIL_FAULTS=10000 VEIL_BOXES=1000 VEIL_KILLS=200 VEIL_MUTATIONS=100000 VEIL_HONEST=1000 \

@@ -233,6 +233,7 @@ class WholeHouse:
         environ: Mapping[str, str] | None = None,
         sections: str = "",
         oracle: bool = True,
+        rtsp: str = "enabled = false",
     ) -> Box:
         """`veil-fleet enroll`, and the box's folder with its configuration. `sections`: more of it."""
         folder = self.root / "boxes" / name
@@ -244,7 +245,7 @@ class WholeHouse:
         )
         text = text.replace('host = "localhost"', f'host = "{host}"')
         places = f'state_dir = "{folder}/state"\nruntime_dir = "{folder}/run"\n'
-        text = text.replace("[fleet]", f"{places}\n[rtsp]\nenabled = false\n\n[fleet]", 1)
+        text = text.replace("[fleet]", f"{places}\n[rtsp]\n{rtsp}\n\n[fleet]", 1)
         for camera, source in (cameras or {}).items():
             sections += f'\n[camera.{camera}]\nsource = "{source}"\n'
         path = folder / "veil.toml"
@@ -406,6 +407,10 @@ def _sign_in(client: httpx.Client, name: str) -> None:
 def shown(client: httpx.Client, path: str, place: str) -> str:
     """The state of one place of a page, as people see it in colour."""
     answer = client.get(path)
+    if answer.url.path == "/login":
+        # The fleet manager was started again: sessions are over.
+        _sign_in(client, "auditor")
+        answer = client.get(path)
     assert answer.status_code == 200, answer.text
     found = re.search(rf'data-live="{re.escape(place)}" data-state="([^"]*)"', answer.text)
     assert found, f"{path} shows no {place}"

@@ -117,7 +117,15 @@ async def _web(settings: FleetSettings, engine: Engine) -> None:
         ssl_certfile=str(settings.resolved(web.certificate)) if web.certificate else None,
         ssl_keyfile=str(settings.resolved(web.key)) if web.key else None,
     )
-    await uvicorn.Server(config).serve()
+    server = uvicorn.Server(config)
+    serving = asyncio.ensure_future(server.serve())
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        # Not cancelled itself: it closes its connections and the application first.
+        server.should_exit = True
+        await serving
+        raise
 
 
 async def _until_told(*parts: Coroutine[Any, Any, None]) -> None:

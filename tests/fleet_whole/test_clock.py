@@ -6,6 +6,7 @@ libfaketime sets the clock of the box's processes alone, TLS included; the fleet
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -24,6 +25,7 @@ _LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
 pytestmark = [
     pytest.mark.skipif(mosquitto_is_missing(), reason=MISSING),
     pytest.mark.skipif(not rtsp_server.is_available(), reason="needs gst-rtsp-server"),
+    pytest.mark.skipif(os.environ.get("VEIL_STATUS") != "full", reason="VEIL_STATUS=full: minutes"),
     pytest.mark.skipif(_LIBRARY is None, reason="libfaketime is not installed (Debian: faketime)"),
 ]
 
