@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Connection, Engine, insert, update
@@ -193,6 +200,7 @@ class WebHouse:
         migrate(self.engine)
         self.witness = make_key(settings.witness_key_file, "veil-fleet", COSIGNATURE_V1)
         self.keys: dict[str, SigningKey] = {}
+        self.clients: dict[str, TestClient] = {}
         self.app: FastAPI = create_app(settings, self.engine)
 
     def close(self) -> None:
@@ -200,8 +208,10 @@ class WebHouse:
 
     def add_users(self) -> None:
         """One for each role, named like it, with `PASSWORD`."""
-        for role in Role:
-            users.add_user(self.engine, str(role), role, PASSWORD)
+        made = {"password": _hashed(), "created_ms": wall_ms()}
+        with writing(self.engine) as connection:
+            for role in Role:
+                connection.execute(insert(tables.User).values(name=str(role), role=str(role), **made))
 
     def client(self, *, address: str = "127.0.0.1") -> TestClient:
         """A browser, not signed in."""
@@ -219,7 +229,7 @@ class WebHouse:
         self,
         name: str,
         site: str = "Depot North",
-        cameras: tuple[str, ...] = ("front", "yard"),
+        names: tuple[str, ...] = ("front", "yard"),
         **given: object,
     ) -> None:
         """An online box with its key; `given` replaces columns of its row."""
@@ -228,7 +238,7 @@ class WebHouse:
         health = Health(
             device=name,
             time=timestamp(now_ms * 1_000_000),
-            cameras={camera: camera_health() for camera in cameras},
+            cameras={camera: camera_health() for camera in names},
             box=box_health(),
         )
         record = KeyRecord.make(name, key, None, {}, timestamp(now_ms * 1_000_000))
@@ -243,7 +253,7 @@ class WebHouse:
             "status_expires_s": 45,
             "version": "0.2.0",
             "bundle": "veil-s 0.2.0",
-            "cameras": json.dumps(cameras),
+            "cameras": json.dumps(names),
             "health": health.encode().decode(),
             "health_ms": now_ms,
             "camera_states": "{}",
@@ -289,6 +299,34 @@ class WebHouse:
         with writing(self.engine) as connection:
             made = connection.execute(insert(tables.Alarm).values(row | given).returning(tables.Alarm.id))
             return int(made.scalar_one())
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """The page behind a real server; gives its address."""
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            config = uvicorn.Config(
+                self.app, log_level="error", access_log=False, timeout_graceful_shutdown=1, lifespan="on"
+            )
+            server = uvicorn.Server(config)
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+            thread.start()
+            try:
+                deadline = time.monotonic() + 20
+                while not server.started:
+                    assert time.monotonic() < deadline, "the server does not start"
+                    time.sleep(0.02)
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            finally:
+                server.should_exit = True
+                thread.join(20)
+                assert not thread.is_alive(), "the server does not end"
+
+
+@functools.cache
+def _hashed() -> str:
+    """Argon2 takes its time: once for all houses."""
+    return users.hashed(PASSWORD)
 
 
 def make_house(folder: Path) -> WebHouse:

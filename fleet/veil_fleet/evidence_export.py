@@ -58,11 +58,16 @@ class _LogState:
 
 
 def export(engine: Engine, wanted: Wanted, witnesses: Sequence[VerifierKey]) -> Iterator[bytes]:
-    """The zip, in pieces. Raises UsageError at once for a box that is not there or has shown no key.
+    """The zip, in pieces. Raises UsageError at once for a box that is not there or has sent nothing.
 
     A failure midway ends the pieces before the zip's directory is written: what came cannot be opened.
     """
     keys, logs = _state(engine, wanted.device)
+    if not witnesses and any(log.cosigned for log in logs):
+        raise UsageError(
+            "The witness's key is not on this machine, so nobody could check the cosignatures.",
+            hint="Copy witness.key, or its verifier key into witness.vkeys, to the fleet's folder.",
+        )
     return _pieces(engine, wanted, witnesses, keys, logs)
 
 

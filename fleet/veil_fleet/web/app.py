@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
@@ -76,7 +76,16 @@ def create_app(settings: FleetSettings, engine: Engine | None = None) -> FastAPI
         if engine is None:
             shared.dispose()
 
-    app = FastAPI(title="Veil Fleet", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    for route in routes():
+        needs_of(route)
+    app = FastAPI(
+        title="Veil Fleet",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        dependencies=[Depends(_is_said)],
+    )
     app.state.house = House(
         settings=settings,
         engine=shared,
@@ -88,7 +97,6 @@ def create_app(settings: FleetSettings, engine: Engine | None = None) -> FastAPI
     app.mount("/static", _Assets(directory=STATIC), name="static")
     for page in _PAGES:
         app.include_router(page.router)
-    _check_routes(app)
     _answer_errors(app)
     return app
 
@@ -101,13 +109,14 @@ def needs_of(route: APIRoute) -> Needs:
     return found[0]
 
 
-def routes_of(app: FastAPI) -> list[APIRoute]:
-    return [route for route in app.routes if isinstance(route, APIRoute)]
+def routes() -> list[APIRoute]:
+    """Of all pages."""
+    return [route for page in _PAGES for route in page.router.routes if isinstance(route, APIRoute)]
 
 
-def _check_routes(app: FastAPI) -> None:
-    for route in routes_of(app):
-        needs_of(route)
+def _is_said(request: Request) -> None:
+    """A route that came in another way must say it too."""
+    needs_of(request.scope["route"])
 
 
 def _answer_errors(app: FastAPI) -> None:

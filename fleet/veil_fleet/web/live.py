@@ -39,7 +39,7 @@ class Live:
     def __init__(self) -> None:
         self._streams: Counter[str] = Counter()
         self._readings: OrderedDict[str, tuple[float, asyncio.Task[Values]]] = OrderedDict()
-        self._closing = asyncio.Event()
+        self._closing = False
 
     @property
     def open(self) -> int:
@@ -48,7 +48,7 @@ class Live:
 
     def close(self) -> None:
         """Ends all streams, so that a server that waits for its connections can stop."""
-        self._closing.set()
+        self._closing = True
 
     @contextmanager
     def place(self, session: str) -> Iterator[None]:
@@ -76,11 +76,11 @@ class Live:
 
     async def wait(self) -> bool:
         """Until the next reading is due; False when all streams are to end."""
-        try:
-            await asyncio.wait_for(self._closing.wait(), EVERY_S)
-        except TimeoutError:
-            return True
-        return False
+        for _ in range(8):
+            if self._closing:
+                return False
+            await asyncio.sleep(EVERY_S / 8)
+        return not self._closing
 
 
 def live_of(request: Request) -> Live:

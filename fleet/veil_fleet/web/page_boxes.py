@@ -6,6 +6,7 @@ import json
 from hashlib import sha256
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from veil_fleet.users import Permission
 from veil_fleet.web.access import CurrentVisitor, needs, printable
@@ -97,6 +98,7 @@ def box(request: Request, device: DeviceName, span: str = "1h") -> Response:
 @router.get("/live/boxes/{device}", dependencies=[Depends(needs(Permission.VIEW, "box, live"))])
 async def live_box(request: Request, visitor: CurrentVisitor, device: DeviceName) -> Response:
     house = house_of(request)
+    await run_in_threadpool(_box, house, device)
 
     def read() -> Values:
         with house.engine.connect() as connection:

@@ -71,6 +71,7 @@ async def sign_in(request: Request) -> Response:
     if account is None:
         return _form(request, onward, status=401, problem="Name and password do not fit.")
     house.by_name.forget(name.casefold())
+    house.by_address.give_back(address)
     old = house.sessions.find(request.cookies.get(cookie_name(request)))
     if old is not None:
         house.sessions.end(old)

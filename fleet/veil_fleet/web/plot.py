@@ -25,6 +25,7 @@ class Line:
 
 def draw(title: str, lines: Sequence[Line], first_ms: int, last_ms: int, step_ms: int) -> Markup:
     """An `<svg>`; where more than a step is missing the line is broken."""
+    lines = [Line(line.name, [(at, _drawable(value)) for at, value in line.points]) for line in lines]
     top = _nice(max((value for line in lines for _, value in line.points if value is not None), default=0))
     span = max(1, last_ms - first_ms)
 
@@ -61,6 +62,11 @@ def draw(title: str, lines: Sequence[Line], first_ms: int, last_ms: int, step_ms
     return Markup("".join(parts))  # noqa: S704  numbers, and the escaped title
 
 
+def _drawable(value: float | None) -> float | None:
+    """A box may say any number: what no plot can show is left out."""
+    return value if value is not None and math.isfinite(value) and 0 <= value < 1e12 else None
+
+
 def _path(points: Sequence[tuple[float, float, int]], step_ms: int) -> str:
     made, before = [], None
     for x, y, at in points:
@@ -73,7 +79,7 @@ def _path(points: Sequence[tuple[float, float, int]], step_ms: int) -> str:
 
 def _nice(value: float) -> float:
     """The next 1, 2 or 5 times a power of ten."""
-    if not math.isfinite(value) or value <= 0:
+    if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if step * power >= value * 0.999)

@@ -51,6 +51,13 @@ class Throttle:
         with self._lock:
             self._buckets.pop(key, None)
 
+    def give_back(self, key: str) -> None:
+        """The last try did not count."""
+        now = self._monotonic()
+        with self._lock:
+            if key in self._buckets:
+                self._buckets[key] = (min(float(self._burst), self._left(key, now) + 1), now)
+
     def _left(self, key: str, now: float) -> float:
         left, at = self._buckets.get(key, (float(self._burst), now))
         return min(float(self._burst), left + (now - at) * self._rate)
