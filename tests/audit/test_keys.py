@@ -149,7 +149,7 @@ CALLS = ("open", "write", "fsync", "close")
 
 
 @pytest.mark.parametrize("failing", [OSError, PowerCutError])
-@pytest.mark.parametrize("number", range(40))
+@pytest.mark.parametrize("number", range(26))
 def test_rotation_that_is_cut_off_anywhere_is_finished_or_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, failing: type[BaseException]
 ) -> None:
