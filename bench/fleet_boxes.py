@@ -198,21 +198,15 @@ class Fleet:
                 self.answer()
         return time.monotonic() - start
 
-    def settle(self, limit_s: float) -> float:
-        """Seconds until every box has the receipt of its last checkpoint; the limit where some have not."""
-        start = time.monotonic()
-        wanted = sum(1 for _ in self.at)
-        while time.monotonic() - start < limit_s:
+    def settle(self, limit_s: float) -> None:
+        """Answers until no receipt has come for ten seconds."""
+        start = last = time.monotonic()
+        cosigned = self.tally.cosigned
+        while time.monotonic() < min(start + limit_s, last + 10):
             self.answer()
             time.sleep(0.05)
-            if self._done() >= wanted:
-                return time.monotonic() - start
-        return limit_s
-
-    def _done(self) -> int:
-        quiet = self.tally.cosigned
-        time.sleep(1.0)
-        return len(self.at) if quiet == self.tally.cosigned else 0
+            if self.tally.cosigned != cosigned:
+                cosigned, last = self.tally.cosigned, time.monotonic()
 
 
 def main() -> None:
@@ -229,7 +223,7 @@ def main() -> None:
     fleet.tally.sent.clear()
     took = fleet.run(arguments.seconds)
     print("sent", flush=True)
-    fleet.settle(60)
+    fleet.settle(120)
     delays = sorted(fleet.tally.delays)
 
     def share(part: float) -> float:

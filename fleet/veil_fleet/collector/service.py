@@ -49,6 +49,9 @@ PURGE_S = 3_600.0
 KEYS_EVERY_S = 10.0
 """A box's keys are not read from the broker more often."""
 
+KEYS_AT_ONCE = 100
+"""Boxes; the others repeat their checkpoints."""
+
 T = TypeVar("T")
 log = logging.getLogger("veil_fleet.collector")
 
@@ -142,7 +145,7 @@ class Collector:
     async def _read_keys(self, link: Link, devices: set[str]) -> None:
         now = time.monotonic()
         self._keys_read = {device: at for device, at in self._keys_read.items() if now - at < KEYS_EVERY_S}
-        due = sorted(devices - self._keys_read.keys())
+        due = sorted(devices - self._keys_read.keys())[:KEYS_AT_ONCE]
         self._keys_read.update(dict.fromkeys(due, now))
         await link.read_keys(due)
 
