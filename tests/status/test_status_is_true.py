@@ -307,6 +307,18 @@ def test_fleet_manager_away_while_a_box_fails(scenery: Scenery) -> None:
 
 @pytest.mark.skipif(not FULL, reason="VEIL_STATUS=full")
 @pytest.mark.timeout(0)
+def test_nothing_is_claimed_of_the_cameras_of_a_box_that_is_away(scenery: Scenery) -> None:
+    box = scenery.box("camera")
+    assert shown(scenery.page, "/boxes/camera", "condition:front") == "ok"
+    box.kill()
+    scenery.check("camera", *GONE, what="box away")
+    assert shown(scenery.page, "/boxes/camera", "condition:front") == "off"
+    box.start()
+    _all_are_well(scenery, "back")
+
+
+@pytest.mark.skipif(not FULL, reason="VEIL_STATUS=full")
+@pytest.mark.timeout(0)
 def test_camera_that_hangs_or_dies(scenery: Scenery) -> None:
     camera = scenery.box("camera").programs["front"]
     for _ in range(3):

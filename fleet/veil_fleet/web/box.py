@@ -86,6 +86,11 @@ class Box:
         for camera in self.cameras:
             health = self.health.cameras.get(camera) if self.health else None
             made |= _camera(camera, health, self.states.get(camera, {}))
+            if self.standing is not Standing.ONLINE:
+                # Nobody knows what a camera of a box that is away does; its numbers say of when they are.
+                made[f"condition:{camera}"] = Value("not known", "off")
+                made[f"reason:{camera}"] = Value(f"its box is {self.standing.words}")
+                made[f"picture:{camera}"] = Value(made[f"picture:{camera}"].text, "off")
         for log in self.logs:
             made |= _log(log)
         return made
