@@ -79,6 +79,27 @@ def test_order_is_by_number_when_the_wall_clock_stepped(tmp_path: Path) -> None:
     assert second.exists()
 
 
+def test_what_was_recorded_before_the_clock_was_set_is_as_old_as_what_came_after(tmp_path: Path) -> None:
+    unset = [record(tmp_path, number, NOW / DAY - number / DAY) for number in (1, 2)]
+    record(tmp_path, 3, 1)
+    record(tmp_path, 4, 0)
+    assert run(tmp_path, RecorderConfig(keep_days=3)) == []
+    late = RecorderConfig(keep_days=0.5)
+    assert [one.path for one in run(tmp_path, late)] == [*unset, tmp_path / _name(3, 1)]
+
+
+def test_a_recording_stamped_in_the_future_is_no_younger_than_the_ones_after_it(tmp_path: Path) -> None:
+    ahead = record(tmp_path, 1, -365)
+    record(tmp_path, 2, 4)
+    newest = record(tmp_path, 3, 0)
+    assert [one.path for one in run(tmp_path, RecorderConfig(keep_days=3))][:1] == [ahead]
+    assert list(tmp_path.iterdir()) == [newest]
+
+
+def _name(number: int, days_ago: float) -> str:
+    return f"{segment_name('front', int((NOW - days_ago * DAY) * 1_000_000_000), number)}.mp4"
+
+
 def test_without_a_trace_nothing_is_deleted(tmp_path: Path) -> None:
     old = record(tmp_path, 1, 9)
     record(tmp_path, 2, 0)

@@ -17,6 +17,8 @@ from veil.sinks.segment_file import CLOSED, full_or_broken, segment_number, segm
 
 _DAY_NS: Final = 86_400 * NANOSECONDS
 _GIBIBYTE: Final = 1 << 30
+_CLOCK_WAS_SET_NS: Final = 1_735_689_600 * NANOSECONDS
+"""2025-01-01: a box whose clock says less has not heard the time yet."""
 
 
 class RetentionReason(StrEnum):
@@ -87,8 +89,8 @@ def _surplus(config: RecorderConfig, held: list[_Held], now_ns: int) -> list[tup
     allowed = int(config.keep_gib * _GIBIBYTE)
     total = sum(one.size for one in held)
     surplus: list[tuple[_Held, RetentionReason]] = []
-    for one in held[:-1]:
-        if one.start_ns < oldest_ns:
+    for one, made_ns in list(zip(held, _made_ns(held, now_ns), strict=True))[:-1]:
+        if made_ns < oldest_ns:
             surplus.append((one, RetentionReason.AGE))
         elif total > allowed:
             surplus.append((one, RetentionReason.SPACE))
@@ -96,6 +98,19 @@ def _surplus(config: RecorderConfig, held: list[_Held], now_ns: int) -> list[tup
             continue
         total -= one.size
     return surplus
+
+
+def _made_ns(held: list[_Held], now_ns: int) -> list[int]:
+    """When each was made, as far as the ones after it allow: no recording is younger than its successors.
+
+    What was recorded before the clock was set is as old as the first recording after that.
+    """
+    made, least = [], now_ns
+    for one in reversed(held):
+        if one.start_ns >= _CLOCK_WAS_SET_NS:
+            least = min(least, one.start_ns)
+        made.append(least)
+    return made[::-1]
 
 
 def _delete(
