@@ -1,7 +1,7 @@
 """How long the fleet's overview takes with many boxes: `python bench/fleet_web.py [--boxes 10000] [--url …]`.
 
 Makes a database of its own (SQLite in a temporary folder, or the empty one of --url), serves the page from
-another process and asks for it over HTTP, signed in, while live pages are open and while statuses and health are
+another process and asks for it over HTTP, signed in, while live pages are open and statuses and health are
 written as a collector writes them. Prints percentiles of each kind of request in milliseconds.
 """
 
