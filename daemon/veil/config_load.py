@@ -41,6 +41,8 @@ from veil.config_secrets import SplitSource, split_credentials
 from veil.errors import ConfigError
 
 ENV_PREFIX = "VEIL_"
+OTHERS_VARIABLE = re.compile(r"VEIL_FLEET_[^_]")
+"""The fleet manager's settings, on a machine that runs both; `[fleet]` of a box is VEIL_FLEET__KEY."""
 ENV_DELIMITER = "__"
 
 Tree = dict[str, Any]
@@ -162,7 +164,9 @@ def _read_environment(environ: Mapping[str, str], from_file: Tree, report: Repor
     ours = {
         key: value
         for key, value in environ.items()
-        if key.upper().startswith(ENV_PREFIX) and ENV_DELIMITER in key[len(ENV_PREFIX) :]
+        if key.upper().startswith(ENV_PREFIX)
+        and ENV_DELIMITER in key[len(ENV_PREFIX) :]
+        and not OTHERS_VARIABLE.match(key.upper())
     }
     known = set(ConfigFile.model_fields)
     for key in sorted(ours):

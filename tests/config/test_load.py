@@ -76,6 +76,11 @@ def test_environment_alone_makes_a_camera() -> None:
     assert camera.mask.zones[0].name == "top"
 
 
+def test_the_fleet_manager_on_the_same_machine_has_variables_of_its_own() -> None:
+    config = load_config(None, {"VEIL_FLEET_BROKER__PORT": "8884", "VEIL_FLEET__PORT": "8885"})
+    assert config.fleet.port == 8885
+
+
 def test_environment_names_a_camera_with_a_dash(load: Load) -> None:
     text = CAMERA.replace("front", "front-door")
     assert load(text, VEIL_CAMERA__FRONT_DOOR__TRACKER__HOLD_S="2").cameras["front-door"].tracker.hold_s == 2
