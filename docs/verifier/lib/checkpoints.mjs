@@ -138,10 +138,11 @@ export class Checkpoints {
 
   /** Throws Finding: retired_key. */
   signedWith(key, size) {
+    if (this.keys.broken) return; // their order is not known
     if (key < this.key) throw new Finding('retired_key', 'signed with a key that a later one had followed already');
     this.rotate(key);
     const last = this.keys.sizes[key]; // of a key that is not rotated away: undefined
-    if (last === undefined || this.keys.broken) return;
+    if (last === undefined) return;
     if (!last.has(this.log)) throw new Finding('retired_key', 'the rotation names no checkpoint under this key');
     if (compareSizes(size, String(last.get(this.log))) > 0) {
       throw new Finding('retired_key', 'the size is over that at which the key was rotated away');
