@@ -283,3 +283,17 @@ def test_a_camera_that_is_covered_is_not_counted_as_well(house: WebHouse) -> Non
     with house.engine.connect() as connection:
         row = read_overview(connection, Filter(), wall_ms()).rows[0]
     assert row.cameras == Value("1/2", "bad")
+
+
+def test_a_stream_whose_visitor_left_at_once_gives_its_place_back(house: WebHouse) -> None:
+    with house.serving() as address, httpx.Client(base_url=address) as client:
+        assert sign_in(client, "viewer", PASSWORD) == 303  # type: ignore[arg-type]
+        for _ in range(MAX_STREAMS_OF_A_SESSION):
+            with client.stream("GET", "/live/boxes", timeout=30) as answer:
+                assert answer.status_code == 200
+        deadline = time.monotonic() + 20
+        while house.app.state.live.open:
+            assert time.monotonic() < deadline, "places are still taken"
+            time.sleep(0.1)
+        with client.stream("GET", "/live/boxes", timeout=30) as answer:
+            assert answer.status_code == 200

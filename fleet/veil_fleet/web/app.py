@@ -114,7 +114,7 @@ def routes() -> list[APIRoute]:
     return [route for page in _PAGES for route in page.router.routes if isinstance(route, APIRoute)]
 
 
-def _is_said(request: Request) -> None:
+async def _is_said(request: Request) -> None:
     """A route that came in another way must say it too."""
     needs_of(request.scope["route"])
 

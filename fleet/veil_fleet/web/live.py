@@ -6,13 +6,14 @@ import asyncio
 import json
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
 
 from fastapi import Request
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from veil_fleet.web.access import Visitor, visitor_of
 from veil_fleet.web.house import House, house_of
@@ -93,21 +94,26 @@ def live_of(request: Request) -> Live:
 def stream(request: Request, visitor: Visitor, key: str, read: Callable[[], Values]) -> StreamingResponse:
     """A stream of what changes in `read()`; `key` names what it reads. Raises TooManyStreamsError."""
     house, live = house_of(request), live_of(request)
-    place = live.place(visitor.session.id)
-    place.__enter__()
-
-    async def body() -> AsyncIterator[str]:
-        try:
-            async for part in _changes(request, house, live, key, read):
-                yield part
-        finally:
-            place.__exit__(None, None, None)
-
-    return StreamingResponse(
-        body(),
+    held = ExitStack()
+    held.enter_context(live.place(visitor.session.id))
+    return _Stream(
+        held,
+        _changes(request, house, live, key, read),
         media_type="text/event-stream",
         headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"},
     )
+
+
+class _Stream(StreamingResponse):
+    """Gives its place back however it ends, even where the visitor left before the first word."""
+
+    def __init__(self, held: ExitStack, content: AsyncIterator[str], **options: Any) -> None:
+        super().__init__(content, **options)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            await super().__call__(scope, receive, send)
 
 
 async def _changes(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import Final
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from veil.errors import UsageError
 from veil_fleet.evidence_export import Wanted, export
@@ -56,20 +59,26 @@ def _bundle(request: Request, user: str, device: str, start: str | None, end: st
         return _form(
             request, device, start, end, status=503, problem="Too many exports are running. Try again soon."
         )
-    # Which evidence left, beside the access itself.
-    write_access(house, request, user, "export", allowed=True, target=f"{device} {start} {end}")
+    held = ExitStack()
+    held.callback(_places.release)
+    with held:
+        # Which evidence left, beside the access itself.
+        write_access(house, request, user, "export", allowed=True, target=f"{device} {start} {end}")
+        held = held.pop_all()
     headers = {"Content-Disposition": f'attachment; filename="{wanted.name}.zip"'}
-    return _Sending(pieces, media_type="application/zip", headers=headers)
+    return _Sending(held, pieces, media_type="application/zip", headers=headers)
 
 
 class _Sending(StreamingResponse):
     """Gives its place back even where not one piece was read."""
 
-    async def __call__(self, *arguments: object) -> None:
-        try:
-            await super().__call__(*arguments)  # type: ignore[arg-type]
-        finally:
-            _places.release()
+    def __init__(self, held: ExitStack, pieces: Iterator[bytes], **options: Any) -> None:
+        super().__init__(pieces, **options)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            await super().__call__(scope, receive, send)
 
 
 def _form(
