@@ -55,7 +55,8 @@ class Program:
         environ: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
     ) -> None:
-        self._command = [*prefix, *command]
+        # Ends with the tests, whatever ends these.
+        self._command = [sys.executable, "-m", "veil.host.leash", *prefix, *command]
         self._environ = dict(environ or {})
         self.said = said
         self.process: subprocess.Popen[bytes] | None = None
@@ -69,7 +70,13 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
-                env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **self._environ},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": path,
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                    "VEIL_DIES_WITH": str(os.getpid()),
+                    **self._environ,
+                },
                 start_new_session=True,
             )
         return self
@@ -202,13 +209,15 @@ class WholeHouse:
             (self.page_port,) = free_ports(1)
             self.environ = {
                 "VEIL_FLEET_CONFIG": str(self.folder / "fleet.toml"),
-                "VEIL_FLEET_BROKER__PORT": str(self.broker.fleet_port),
                 "VEIL_FLEET_WEB__PORT": str(self.page_port),
             }
             self.manager = Program([*VEIL_FLEET, "serve"], self.root / "serve.txt", self.environ)
             scope.callback(self.manager.kill)
             scope.callback(self._kill_boxes)
-            self._ask("migrate")
+            # As broker-config asks for where its ports are other ones.
+            settings = self.folder / "fleet.toml"
+            settings.write_text(settings.read_text().replace("8884", str(self.broker.fleet_port)))
+            self._ask("migrate", *self._settings)
             self._engine = create_engine(f"sqlite:///{self.folder / 'fleet.db'}")
             scope.callback(self._engine.dispose)
             self._scope = scope.pop_all()
@@ -238,7 +247,7 @@ class WholeHouse:
         """`veil-fleet enroll`, and the box's folder with its configuration. `sections`: more of it."""
         folder = self.root / "boxes" / name
         files = folder / "enrolled"
-        self._ask("enroll", name, "--site", "test site", "--out", str(files))
+        self._ask("enroll", name, "--site", "test site", "--out", str(files), *self._settings)
         text = (files / "fleet.toml").read_text()
         text = text.replace("/etc/veil/fleet/", f"{files}/").replace(
             "/etc/veil/secrets/fleet.key", f"{files}/device.key"
@@ -254,15 +263,24 @@ class WholeHouse:
         self.boxes[name] = box
         return box
 
-    def _ask(self, *arguments: str, text: str = "") -> None:
+    def _ask(self, *arguments: str, text: str = "") -> str:
         """A command of `veil-fleet` in this process: the libraries of a new one take seconds to load."""
-        before = sys.stdin
+        before, said = sys.stdin, io.StringIO()
         sys.stdin = io.StringIO(text)
         try:
-            with redirect_stdout(io.StringIO()):
-                app([*arguments, "--config", str(self.folder / "fleet.toml")], standalone_mode=False)
+            with redirect_stdout(said):
+                app(list(arguments), standalone_mode=False)
         finally:
             sys.stdin = before
+        return said.getvalue()
+
+    @property
+    def _settings(self) -> tuple[str, str]:
+        return "--config", str(self.folder / "fleet.toml")
+
+    def ask_box(self, device: str, *arguments: str) -> str:
+        """`veil-fleet command DEVICE …`, in this process. Raises VeilError."""
+        return self._ask("command", *self._settings, device, *arguments)
 
     def veil_fleet(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return run_any([*VEIL_FLEET, *arguments], self.environ)
@@ -321,11 +339,11 @@ class WholeHouse:
             return list(connection.execute(query).scalars())
 
     def segments(self, device: str) -> list[Any]:
-        """Rows of `segments`."""
+        """Rows of `segments`, in their order."""
+        columns = Segment.__table__.columns
+        query = select(*columns).where(Segment.device == device).order_by(Segment.camera, Segment.seq)
         with self.connect() as connection:
-            return list(
-                connection.execute(select(*Segment.__table__.columns).where(Segment.device == device)).all()
-            )
+            return list(connection.execute(query).all())
 
     def alarms(self) -> list[tuple[str, str, str]]:
         """Device, kind and text of all, closed ones too."""
@@ -373,7 +391,7 @@ class WholeHouse:
         """A browser that is signed in, once the page answers."""
         wait_for(lambda: answers(self.page_port), "the page", 60)
         with suppress(UsageError):
-            self._ask("user", "add", role, "--role", role, text=PASSWORD + "\n")
+            self._ask("user", "add", role, "--role", role, *self._settings, text=PASSWORD + "\n")
         base = f"http://127.0.0.1:{self.page_port}"
         with httpx.Client(base_url=base, follow_redirects=True, timeout=30) as client:
             _sign_in(client, role)

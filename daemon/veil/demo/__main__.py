@@ -19,7 +19,7 @@ from veil.config_load import load_config
 from veil.demo.clip import RATE, write_clip
 from veil.demo.fleet import DemoFleet, FleetSetup
 from veil.demo.ports import answers, free_port
-from veil.demo.summary import Evidence, counts_of, tell
+from veil.demo.summary import Evidence, all_cosigned, counts_of, tell
 from veil.stages import Stages
 from veil.supervise import Service
 from veil.up import AGENT, addresses, agent_service, asked_to_end, gi_service, preview_page, services
@@ -66,7 +66,7 @@ def main(
         stages.run(lambda: ended.is_set() or time.monotonic() >= deadline)
         stages.end_last()
         if fleet is not None:
-            stages.run_for(_RECEIPTS_S, lambda: Evidence.of(config).all_cosigned)
+            stages.run_for(_RECEIPTS_S, lambda: all_cosigned(config))
         stages.end_last()
         evidence = Evidence.of(config)
         counts = counts_of(config, _NAME)
