@@ -75,6 +75,7 @@ function readLine(lines, keys) {
   const sizes = readSizes(lines, line.sizes);
   const byNew = readSignature('signed_by_new', line.signed_by_new);
   const byOld = line.signed_by_old === null ? null : readSignature('signed_by_old', line.signed_by_old);
+  if (!LOG_NAME.test(line.device)) throw new Finding('bad_field', `"device" is no name: ${show(line.device)}`);
   keys.device ??= line.device;
   if (line.device !== keys.device) throw new Finding('bad_field', `"device" was ${show(keys.device)} before`);
 
