@@ -8,6 +8,7 @@ written as a collector writes them. Prints percentiles of each kind of request i
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import random
@@ -174,7 +175,9 @@ def write_as_a_collector(settings: FleetSettings, boxes: int, done: threading.Ev
 
 
 def listen(client: httpx.Client, done: threading.Event) -> None:
-    with client.stream("GET", "/live/boxes", timeout=60) as answer:
+    gone = contextlib.suppress(httpx.TransportError)  # the server ends with the measurement
+    with gone, client.stream("GET", "/live/boxes", timeout=60) as answer:
+        answer.raise_for_status()
         for _ in answer.iter_lines():
             if done.is_set():
                 return
