@@ -294,3 +294,21 @@ def test_a_rotated_key_is_told_and_signs_from_then_on(broker: Broker, tmp_path: 
         fleet.wait_lines("box", 3)
         assert '"kind":"key_rotated"' in "".join(in_file(box / "state", "box"))
     assert verify(box / "state/log").ok
+
+
+@pytest.mark.parametrize("count", [10, 60])
+def test_a_log_that_was_moved_aside_begins_anew(broker: Broker, tmp_path: Path, count: int) -> None:
+    """What the outbox still holds of the old one is not sent as the new one's."""
+    box = tmp_path / "box"
+    config = write_config(box, broker, cameras="front")
+    with Listener(broker) as nobody, log_of(box / "state", "front") as log, AgentThread(config):
+        fill(log, 40)
+        nobody.wait_lines("front", 40)
+        wait_for(lambda: waiting(box / "state") == 40, "40 lines in the outbox")
+    (box / "state/log/front").rename(tmp_path / "aside")
+    with Listener(broker, witness=True, name="other") as fleet, log_of(box / "state", "front") as log:
+        fill(log, count, size=30)
+        with AgentThread(config):
+            fleet.wait_cosigned("front", count)
+        assert fleet.conflicts == []
+        assert [fleet.lines["front"][number] for number in range(count)] == in_file(box / "state")

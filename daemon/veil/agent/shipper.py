@@ -97,6 +97,7 @@ class Shipper:
         self._sign_now = True
         self._behind = False
         self._compared = False
+        self._fits = False
         self._cosigned_size = cosigned_size
         self._sent = cosigned_size
         self._checkpoint_sent = 0
@@ -164,6 +165,8 @@ class Shipper:
 
     def send(self, publish: Publish, max_payload: int, now_s: float) -> bool:
         """One message, if there is one; False where there is none, or the link takes none."""
+        if not self._fits:
+            return False
         if self._cosigned_size < min(self._sent, self._signer.signed_size) and self._rewind.is_over(now_s):
             _LOG.info("log %s: no receipt for %d lines; they are sent again", self.name, self.waiting)
             self._sent, self._checkpoint_sent = self._cosigned_size, 0
@@ -218,21 +221,24 @@ class Shipper:
         return bool(taken) and first + taken < self._signer.size
 
     def _compare(self) -> bool:
-        """Once: whether the outbox has this log's lines. A log begun anew has others."""
+        """Whether the outbox's lines are all this log's. One that was moved aside and begun anew has others:
+        they are forgotten. Each line names the one before, so one stands for all below it."""
         end = self._outbox.next(self.name)
+        both = min(end, self._signer.size)
         if self._compared or end == self._outbox.first(self.name):
-            self._compared = True
+            self._compared = self._fits = True
             return True
-        if self._signer.size < end:
-            # Read further first. If the log has no more, it waits here until it has: then it is compared.
+        if both <= self._outbox.first(self.name):
             return False
-        kept = self._outbox.lines(self.name, end - 1, 1, 1)
-        if [line.decode() for line in kept] != self._signer.lines(end - 1, 1):
+        kept = self._outbox.lines(self.name, both - 1, 1, 1)
+        self._fits = [line.decode() for line in kept] == self._signer.lines(both - 1, 1)
+        if not self._fits:
             _LOG.warning("log %s: the outbox held lines of another log; they are dropped", self.name)
             self._outbox.forget(self.name, self._cosigned_size)
             self._sent, self._checkpoint_sent = self._cosigned_size, 0
-        self._compared = True
-        return True
+            self._fits = True
+        self._compared = both == end or self._outbox.next(self.name) != end
+        return self._compared
 
     def _send_lines(self, publish: Publish, max_payload: int, first: int, most: int) -> int:
         """How many lines from `first` on went in one message."""
