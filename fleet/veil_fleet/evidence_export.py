@@ -18,9 +18,9 @@ from sqlalchemy import Engine, select
 
 from veil.audit.canonical import dump
 from veil.audit.note import VerifierKey
+from veil.audit.specification import specification
 from veil.errors import EvidenceError, UsageError
 from veil_fleet.evidence_proofs import Covering, Stretch, as_json, covering, lines_of, stretch_of
-from veil_fleet.specification import specification
 from veil_fleet.store.tables import Checkpoint, Device, Log, Segment
 
 _BATCH: Final = 1000
@@ -114,7 +114,7 @@ def _pieces(
             cosigned = _note_at(engine, wanted.device, log)
             if cosigned:
                 yield from write(f"{log.name}/cosigned", [cosigned.encode()])
-        yield from write("segments.csv", _segments(engine, wanted))
+        yield from write("segments.csv", _segments(engine, wanted, logs))
         for log in logs:
             yield from write(f"proofs/{log.name}.jsonl", _proofs(engine, wanted, log))
     yield from sink.take()
@@ -184,21 +184,17 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-def _segments(engine: Engine, wanted: Wanted) -> Iterator[bytes]:
+def _segments(engine: Engine, wanted: Wanted, logs: Sequence[_LogState]) -> Iterator[bytes]:
     yield ",".join(_COLUMNS).encode() + b"\n"
-    with engine.connect() as connection:
-        cameras = connection.scalars(
-            select(Log.name).where(Log.device == wanted.device).order_by(Log.name)
-        ).all()
-    for camera in cameras:
-        for rows in _segment_rows(engine, wanted, camera, 2**53):
+    for log in logs:
+        for rows in _segment_rows(engine, wanted, log.name, log.stored):
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
             for row in rows:
                 deleted = "" if row.deleted_seq is None else row.deleted_seq
                 writer.writerow(
                     [
-                        camera,
+                        log.name,
                         row.start,
                         row.end,
                         _cell(row.file),
@@ -246,10 +242,12 @@ def _proofs(engine: Engine, wanted: Wanted, log: _LogState) -> Iterator[bytes]:
     over: Covering | None = None
     stretch: Stretch | None = None
     problem = ""
-    for rows in _segment_rows(engine, wanted, log.name, log.cosigned):
+    for rows in _segment_rows(engine, wanted, log.name, log.stored):
         made = []
         for row in rows:
-            if over is None or row.seq >= over.size:
+            if row.seq >= log.cosigned:
+                stretch, problem = None, "no checkpoint was cosigned over it yet"
+            elif over is None or row.seq >= over.size:
                 with engine.connect() as connection:
                     over = covering(connection, wanted.device, log.name, row.seq)
                     stretch, problem = None, "no checkpoint was cosigned over it yet"
