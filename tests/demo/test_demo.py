@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -101,6 +102,10 @@ def _signed_in(url: str, name: str, password: str) -> httpx.Client:
     return client
 
 
+def _grows(folder: Path) -> bool:
+    return any(path.stat().st_size > 100_000 for path in folder.glob("*.mp4*"))
+
+
 def _check_recordings(folder: Path, said: str) -> None:
     recordings = list(folder.glob("*.mp4"))
     assert recordings
@@ -115,7 +120,8 @@ def _check_recordings(folder: Path, said: str) -> None:
 
 @pytest.mark.skipif(mosquitto_is_missing(), reason=MISSING)
 def test_demo_is_seen_by_its_fleet_manager_sums_up_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    with _demo(tmp_path, "--duration", "12") as demo:
+    recordings = tmp_path / "out" / "recordings" / "demo"
+    with _demo(tmp_path) as demo:
         url = demo.wait_said(r"fleet page: (http://\S+)")[1]
         password = demo.wait_said(r"sign in as demo or auditor, password (\S+)")[1]
         command = demo.wait_said(r"commands: (.+)\n")[1]
@@ -127,10 +133,13 @@ def test_demo_is_seen_by_its_fleet_manager_sums_up_and_leaves_nothing_behind(tmp
             ["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=60
         )
         assert (pinged.returncode, pinged.stdout[:6]) == (0, "demo: "), pinged.stderr + shlex.quote(command)
+        wait_for(lambda: _grows(recordings), "a recording", 60)
+        # Ctrl-C at a terminal goes to the whole group; its children are in groups of their own.
+        demo.process.send_signal(signal.SIGINT)
         assert demo.end() == 0, demo.said
         assert "stream of demo: rtsp://" in demo.said
         assert "\n  page: http://" in demo.said
-        _check_recordings(tmp_path / "out" / "recordings" / "demo", demo.said)
+        _check_recordings(recordings, demo.said)
         counted = demo.wait_said(r"events: (\d+) logged, (\d+) signed, (\d+) cosigned")
         logged, signed, cosigned = map(int, counted.groups())
         assert logged == signed

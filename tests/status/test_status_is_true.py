@@ -260,7 +260,7 @@ def test_one_case_alone(scenery: Scenery, case: Case) -> None:
 @pytest.mark.timeout(0)
 def test_broker_away_for_longer_than_a_status_holds(scenery: Scenery) -> None:
     house = scenery.house
-    house.broker.stop()
+    house.broker.kill()
     for name in house.boxes:
         # Nobody can know that they are there.
         scenery.check(name, Liveness.SILENT, Liveness.LOST, what="broker away")
