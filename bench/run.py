@@ -26,9 +26,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="counted runs of each command")
     parser.add_argument("--live", type=float, default=60, help="seconds of two live cameras; 0: none")
     parser.add_argument("--cameras", type=int, default=2)
-    parser.add_argument(
-        "--profile", type=Path, help="edge-configs/*.toml for the live cameras"
-    )
+    parser.add_argument("--profile", type=Path, help="edge-configs/*.toml for the live cameras")
     parser.add_argument("--no-files", action="store_true", help="leave file to file out")
     arguments = parser.parse_args()
     console = Console(width=110)
