@@ -24,12 +24,11 @@ AGENT = "agent"
 
 
 def services(config: Config) -> list[Service]:
-    """The RTSP server, the agent where there is a fleet, and one service per camera."""
+    """The RTSP server, the agent (it signs the logs with or without a fleet), and one service per camera."""
     listed = []
     if config.rtsp.enabled:
         listed.append(rtsp_service(config))
-    if config.fleet.enabled:
-        listed.append(agent_service(config))
+    listed.append(agent_service(config))
     for name in config.cameras:
         command = [sys.executable, "-m", "veil.cli", "camera", name]
         if config.path is not None:

@@ -117,15 +117,13 @@ def test_systemd_s_credential_wins_unless_it_is_empty(broker: Broker, tmp_path: 
         client_context(fleet, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
 
-def test_veil_up_starts_the_agent_where_there_is_a_fleet(tmp_path: Path) -> None:
-    alone = tmp_path / "alone.toml"
-    alone.write_text("[camera.front]\nsource = '/dev/video9'\n")
-    assert "agent" not in {service.name for service in services(load_config(alone, {}))}
-    fleet = tmp_path / "fleet.toml"
-    fleet.write_text(alone.read_text() + "[fleet]\nhost = 'localhost'\ntls = 'off'\n")
-    (agent,) = [service for service in services(load_config(fleet, {})) if service.name == "agent"]
+@pytest.mark.parametrize("fleet", ["", "[fleet]\nhost = 'localhost'\ntls = 'off'\n"])
+def test_veil_up_starts_the_agent_with_or_without_a_fleet(tmp_path: Path, fleet: str) -> None:
+    path = tmp_path / "veil.toml"
+    path.write_text(f"[camera.front]\nsource = '/dev/video9'\n{fleet}")
+    (agent,) = [service for service in services(load_config(path, {})) if service.name == "agent"]
     assert agent.notifies
-    assert list(agent.command[-3:]) == ["agent", "--config", str(fleet)]
+    assert list(agent.command[-3:]) == ["agent", "--config", str(path)]
 
 
 def test_a_machine_without_anything_to_read_has_health_all_the_same(tmp_path: Path) -> None:
