@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from masked_media import Camera
@@ -87,6 +87,7 @@ def test_any_cut_is_recovered_or_set_aside(
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(place=st.floats(0, 1), length=st.integers(1, 5000), filler=st.sampled_from([0, 0xFF]))
+@example(place=0.01171875, length=1, filler=0)  # in the codec's name
 def test_damage_anywhere_never_ends_in_an_exception(
     tmp_path_factory: pytest.TempPathFactory, recording: bytes, place: float, length: int, filler: int
 ) -> None:

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import av
 from av.error import FFmpegError
@@ -106,6 +106,9 @@ def _check(part: Path, layout: Layout) -> None:
     try:
         with av.open(str(part), "r", format="mp4") as container:
             stream = container.streams.video[0]
+            # A damaged description may name no codec that there is, which PyAV's types do not know.
+            if cast(object, stream.codec_context) is None:
+                raise SinkError("its description names no codec")
             stream.codec_context.skip_frame = "NONKEY"
             packets, keyframes, shown = 0, 0, 0
             for packet in container.demux(stream):
