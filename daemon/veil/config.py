@@ -280,7 +280,8 @@ class MaskConfig(Section):
         0.5, ge=0, le=5, description="seconds a frame waits, so that new tracks cover the frames before"
     )
     face: PolicyConfig = Field(PolicyConfig(), description="how faces are hidden")
-    plate: PolicyConfig = Field(PolicyConfig(), description="how licence plates are hidden")
+    # A plate is a few pixels high: a box that is one off leaves characters at its edge.
+    plate: PolicyConfig = Field(PolicyConfig(margin=0.15), description="how licence plates are hidden")
     head: PolicyConfig | None = Field(
         None, description="how heads are hidden; unset: heads only keep face tracks alive"
     )
