@@ -181,6 +181,7 @@ def _note_at(engine: Engine, device: str, log: _LogState) -> str | None:
 
 _COLUMNS: Final = (
     "camera", "start", "end", "file", "bytes", "frames", "sha256", "sequence", "deleted_sequence",
+    "deleted_sha256",
 )  # fmt: skip
 
 
@@ -203,6 +204,7 @@ def _segments(engine: Engine, wanted: Wanted, logs: Sequence[_LogState]) -> Iter
                         row.sha256,
                         row.seq,
                         deleted,
+                        row.deleted_sha256 or "",
                     ]
                 )
             yield text.getvalue().encode()
@@ -269,7 +271,8 @@ def _readme(wanted: Wanted) -> str:
 
 keys.jsonl, witness.vkeys, NAME/   the logs, as log-format.md describes them. NAME/checkpoints.jsonl holds the
                                    checkpoints that the fleet manager's witness cosigned (a witnessed file).
-segments.csv                       the recordings between {wanted.start} and {wanted.end}
+segments.csv                       the recordings between {wanted.start} and {wanted.end}; a deleted_sha256
+                                   other than sha256 says that it was altered before it was deleted
 proofs/NAME.jsonl                  for each of them: the inclusion proof of its line (RFC 6962, hashes in hex,
                                    from the leaf upwards), and the cosigned checkpoint that it leads to
 log-format.md                      the format, from which a verifier can be written

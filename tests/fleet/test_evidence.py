@@ -329,6 +329,50 @@ def test_segments_follow_their_events(house: StoreHouse) -> None:
     assert (first.file, first.size, first.frames) == (data["file"], 3_000_000, 450)
     assert (first.start, first.end) == ("2026-09-21T14:13:20.000000Z", "2026-09-21T14:13:50.000000Z")
     assert third.start == "2026-09-21T15:00:00.500000Z"
+    assert (first.deleted_sha256, second.deleted_sha256) == (data["sha256"], None)
+    assert house.alarms() == []
+
+
+def deletion(number: int, sha256: str | None = None) -> Event:
+    data = segment(number).data
+    return Event(
+        Kind.SEGMENT_DELETED,
+        {"file": data["file"], "sha256": sha256 or data["sha256"], "bytes": data["bytes"], "reason": "age"},
+    )
+
+
+def test_a_recording_that_was_altered_is_gone_with_its_deletion_and_an_alarm(house: StoreHouse) -> None:
+    box = box_with_lines(3)
+    box.log("yard").append(segment(0))
+    house.take(box.keys(), box.entries(), box.entries(name="yard"))
+    box.log().append(deletion(0))
+    box.log().append(deletion(1, "ee" * 32))
+    box.log().append(deletion(1, "dd" * 32))  # a second time: it was gone already
+    house.take(box.entries(3))
+    honest, altered, kept = (row for row in house.segments() if row.camera == "front")
+    assert (honest.deleted_seq, honest.deleted_sha256) == (3, honest.sha256)
+    assert (altered.deleted_seq, altered.deleted_sha256) == (4, "ee" * 32)
+    assert (kept.deleted_seq, kept.deleted_sha256) == (None, None)
+    (alarm,) = house.rows(Alarm)
+    assert (alarm.kind, alarm.log, alarm.count) == ("altered_recording", "front", 1)
+    assert "altered before it was deleted" in alarm.text
+    assert altered.file in alarm.text
+    (piece,) = json.loads(alarm.evidence)
+    assert (piece["closed"], piece["deleted"]) == (box.log().lines[1], box.log().lines[4])
+    house.take(box.entries(), box.entries(3))  # sent again: neither anew nor more of them
+    assert [row.count for row in house.rows(Alarm)] == [1]
+
+
+def test_many_deletions_in_one_batch_are_each_held_against_its_closing(house: StoreHouse) -> None:
+    count = 600
+    box = box_with_lines(count)
+    for number in range(count):
+        box.log().append(deletion(number, "ee" * 32 if number in {0, 550} else None))
+    house.take(*(box.entries(first, first + 100) for first in range(0, 2 * count, 100)))
+    assert all(row.deleted_seq == count + row.seq for row in house.segments())
+    differing = [row.seq for row in house.segments() if row.deleted_sha256 != row.sha256]
+    assert differing == [0, 550]
+    assert [row.count for row in house.rows(Alarm)] == [2]
 
 
 def test_a_box_online_and_not_cosigned_for_minutes_is_late(house: StoreHouse) -> None:

@@ -311,6 +311,27 @@ def test_a_file_name_is_no_formula_in_a_spreadsheet(house: WebHouse, tmp_path: P
     assert "'=HYPERLINK" in rows
 
 
+def test_a_recording_that_was_altered_before_its_deletion_is_marked(house: WebHouse, tmp_path: Path) -> None:
+    house.box("kerb-1")
+    house.segments("kerb-1", "front", 3)
+    with writing(house.engine) as connection:
+        rows = connection.execute(select(tables.Segment.seq, tables.Segment.sha256)).all()
+        for row, then in zip(rows[:2], (rows[0].sha256, "ee" * 32), strict=True):
+            change = update(tables.Segment).where(tables.Segment.seq == row.seq)
+            connection.execute(change.values(deleted_seq=90 + row.seq, deleted_sha256=then))
+    client = house.signed_in("auditor")
+    list_page = client.get("/segments", params={"device": "kerb-1"}).text
+    assert list_page.count("deleted, line 9") == 2
+    assert list_page.count("altered before deletion") == 1
+    honest, altered = (client.get(f"/segments/kerb-1/front/{row.seq}").text for row in rows[:2])
+    assert "was altered before it was deleted" in altered
+    assert "ee" * 32 in altered
+    assert "was altered" not in honest
+    with (unpacked(house, tmp_path / "out") / "segments.csv").open() as file:
+        told = [row["deleted_sha256"] for row in csv.DictReader(file)]
+    assert told == [rows[0].sha256, "ee" * 32, ""]
+
+
 def test_health_points_of_another_box_are_not_shown(house: WebHouse) -> None:
     house.box("kerb-1")
     house.box("kerb-2")

@@ -29,6 +29,7 @@ class AlarmKind(StrEnum):
     BAD_MESSAGE = "bad_message"
     UNKNOWN_KEY = "unknown_key"
     LATE = "late"
+    ALTERED_RECORDING = "altered_recording"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ other and never in a circle.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, select, update
@@ -39,9 +39,9 @@ from veil_fleet.collector.logbook import (
 )
 from veil_fleet.collector.nudge import Nudge
 from veil_fleet.collector.outgoing import Outcome, Outgoing
-from veil_fleet.collector.segments import deleted, opened
+from veil_fleet.collector.segments import write_segments
 from veil_fleet.store.dialect import insert_into
-from veil_fleet.store.tables import Checkpoint, Device, Log, Segment
+from veil_fleet.store.tables import Checkpoint, Device, Log
 from veil_fleet.witness import (
     Again,
     Cosigned,
@@ -185,7 +185,7 @@ class Store:
     ) -> set[tuple[str, str, AlarmKind]]:
         """Lines and segments are written, checkpoints examined, the logs' rows brought up to date."""
         write_lines(connection, list(books.values()), now_ms)
-        _write_segments(connection, books.values())
+        alarms.extend(write_segments(connection, books.values()))
         desk = _Desk(connection, self._witness, outcome, now_ms)
         for name, book in books.items():
             candidates = list(dict.fromkeys(notes.get(name, [])))
@@ -352,39 +352,4 @@ def _write_books(connection: Connection, books: Iterable[Book]) -> None:
             .where(and_(Log.device == bindparam("of_device"), Log.name == bindparam("of_name")))
             .values({column: bindparam(f"new_{column}") for column in COLUMNS}),
             rows,
-        )
-
-
-def _write_segments(connection: Connection, books: Iterable[Book]) -> None:
-    """From lines in their order, so that a deletion always finds what it deletes."""
-    for statement, rows in _segment_steps(connection, books):
-        connection.execute(statement, rows)
-
-
-def _segment_steps(
-    connection: Connection, books: Iterable[Book]
-) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
-    made: list[dict[str, Any]] = []
-    gone: list[dict[str, Any]] = []
-    for book in books:
-        for line in book.whole:
-            if row := opened(book.device, book.log, line):
-                made.append(row)
-            elif row := deleted(book.device, book.log, line):
-                gone.append(row)
-    if made:
-        yield insert_into(connection, Segment).on_conflict_do_nothing(), made
-    if gone:
-        yield (
-            update(Segment)
-            .where(
-                Segment.device == bindparam("of_device"),
-                Segment.camera == bindparam("of_camera"),
-                Segment.file == bindparam("of_file"),
-                Segment.sha256 == bindparam("of_sha256"),
-                Segment.seq < bindparam("by_seq"),
-                Segment.deleted_seq.is_(None),
-            )
-            .values(deleted_seq=bindparam("by_seq")),
-            gone,
         )

@@ -121,6 +121,7 @@ class Segment(Table):
     Attributes:
         start, end: wall clock of the box, RFC 3339 in UTC.
         deleted_seq: sequence number of the event that says it was deleted.
+        deleted_sha256: of what was then on disk; another one than `sha256` says that it was altered.
     """
 
     __tablename__ = "segments"
@@ -135,6 +136,7 @@ class Segment(Table):
     end: Mapped[str] = mapped_column(String(27))
     frames: Mapped[int] = mapped_column(Integer)
     deleted_seq: Mapped[int | None] = mapped_column(Big)
+    deleted_sha256: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (Index(None, "device", "camera", "start"), Index(None, "device", "camera", "file"))
 
@@ -163,7 +165,8 @@ class Alarm(Table):
     """Something that a person must look at.
 
     Attributes:
-        kind: `fork`, `rollback`, `gap`, `bad_signature`, `bad_line`, `bad_message`, `unknown_key`, `late`.
+        kind: `fork`, `rollback`, `gap`, `bad_signature`, `bad_line`, `bad_message`, `unknown_key`, `late`,
+            `altered_recording`.
         evidence: what proves it (the two notes, the two lines): a JSON list of objects, the first few.
         last_ms, count: repeats are counted on one row while it is open.
         closed_by, closed_comment: which operator closed it, and why.

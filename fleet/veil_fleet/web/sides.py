@@ -12,6 +12,8 @@ _TEXTS: Final = {
     "cosigned": "What was cosigned",
     "received": "What came",
     "expected": "What was expected",
+    "closed": "When it was closed",
+    "deleted": "When it was deleted",
 }
 _MAX_LINES: Final = 400
 
