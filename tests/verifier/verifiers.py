@@ -79,13 +79,15 @@ def python_answers(calls: Sequence[Call]) -> Answers:
 
 _COMMANDS = """
 import contextlib, io, json, sys
+from typer.main import get_command
 from veil.cli import app
 from veil.errors import VeilError
+command = get_command(app)  # once: to build it takes longer than to verify a small folder
 for line in sys.stdin:
     code, out = 0, io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
         try:
-            app(json.loads(line))
+            command(json.loads(line))
         except SystemExit as error:
             code = error.code
         except VeilError as error:
