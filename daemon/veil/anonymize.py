@@ -118,15 +118,26 @@ def frames_of(job: Job) -> int | None:
 
 
 class Anonymizer:
-    """Does jobs one after the other with one detector.
+    """Does jobs one after the other.
 
     Args:
-        config: detector, tracker, mask, encoder and capture sections are used.
+        config: tracker, mask, encoder and capture sections are used.
+        detector: looks at videos.
+        still_detector: looks at pictures, which have one frame to be seen in; `detector` unless given.
     """
 
-    def __init__(self, config: CameraConfig, detector: Detector, log: EventSink, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: CameraConfig,
+        detector: Detector,
+        log: EventSink,
+        clock: Clock,
+        *,
+        still_detector: Detector | None = None,
+    ) -> None:
         self._config = config
         self._detector = detector
+        self._still_detector = still_detector or detector
         self._log = log
         self._clock = clock
 
@@ -204,13 +215,13 @@ class Anonymizer:
     def _still_cover(self, raw: RawFrame) -> Cover:
         info = raw.info
         try:
-            report = self._detector.detect(raw)
+            report = self._still_detector.detect(raw)
         except DetectorError as error:
             note_fault(self._log, str(error))
             return WholeFrame(info.sequence, Reason.DETECTOR_FAILED)
         if (reason := objection(report, info)) is not None:
             return WholeFrame(info.sequence, reason)
-        thresholds = self._detector.thresholds
+        thresholds = self._still_detector.thresholds
         targets = [
             Target(found.kind, found.box, found.score, index)
             for index, found in enumerate(report.detections)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -133,7 +134,7 @@ def anonymize(
     """Write anonymized copies of files. An output has its name only once it is complete."""
     from veil.anonymize import Anonymizer, frames_of, plan
     from veil.audit.log import EventLog, Unlogged
-    from veil.detect.detector import load_detector
+    from veil.detect.detector import EveryTile, load_detector
     from veil.domain.clock import SystemClock
     from veil.host.secrecy import forbid_memory_dumps
     from veil.host.turns import take_short_turns
@@ -162,8 +163,10 @@ def anonymize(
             if evidence
             else Unlogged()
         )
-        detector = scope.enter_context(load_detector(settings.detector))
-        worker = Anonymizer(settings, detector, log, clock)
+        # A file waits: what is found in it must not depend on how busy the machine is.
+        unhurried = settings.detector.model_copy(update={"time_budget_ms": math.inf})
+        detector = scope.enter_context(load_detector(unhurried))
+        worker = Anonymizer(settings, detector, log, clock, still_detector=EveryTile(detector))
         bar = scope.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
         for job in jobs:
             task = bar.add_task(job.source.name, total=frames_of(job))

@@ -239,3 +239,15 @@ def test_command_line_says_what_is_wrong_in_one_message(tmp_path: Path) -> None:
     assert done.returncode == UsageError.exit_code
     assert "does not exist" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_pictures_are_looked_at_by_the_detector_for_pictures(tmp_path: Path) -> None:
+    Pillow.fromarray(picture(320, 240, 1)).save(tmp_path / "in.png")
+    clip = write_clip(tmp_path / "in.mp4", Clip(frames=3))
+    config = CameraConfig(name="file", source="in")
+    for_videos, for_pictures = Fixed(failing=frozenset({0, 1, 2})), Fixed()
+    worker = Anonymizer(config, for_videos, Unlogged(), SystemClock(), still_detector=for_pictures)
+    still = worker.run(Job(tmp_path / "in.png", tmp_path / "out.png"), lambda _: None)
+    video = worker.run(Job(clip, tmp_path / "out.mp4"), lambda _: None)
+    assert (still.masks, still.whole) == (1, 0)
+    assert video.whole == 3

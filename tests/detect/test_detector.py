@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from detect.bundles import MANIFEST, spot_model, write_bundle
 from veil.config import DetectorConfig
-from veil.detect.detector import BundleDetector, Detector, load_detector
+from veil.detect.detector import BundleDetector, Detector, EveryTile, load_detector
 from veil.domain.detection import ObjectClass
 from veil.errors import DetectorError, LeaseError
 from veil.frames.picture import ColorInfo, FrameInfo
@@ -89,6 +90,24 @@ def test_what_is_too_small_for_the_whole_frame_is_found_by_its_tile(bundles: Pat
     assert not found[0]
     box = reports[6].detections[0].box
     assert box.centre == pytest.approx((tile.x0 + 164, tile.y0 + 164), abs=4)
+
+
+def test_a_picture_that_stands_alone_is_looked_at_in_every_tile(bundles: Path) -> None:
+    detector = load_detector(config(bundles, tiles_per_frame=1))
+    tile = detector.tiles_of(1920, 1080)[6]
+    raw = frame(scene(1920, 1080, (tile.x0 + 8 * 20 + 2, tile.y0 + 8 * 20 + 2, 5)), sequence=3)
+    report = EveryTile(detector).detect(raw)
+    assert (report.sequence, report.detectors) == (3, (detector.identity,))
+    assert report.tiles == tuple(range(16))
+    assert report.detections
+    assert EveryTile(detector).thresholds == detector.thresholds
+
+
+def test_without_a_time_budget_no_tile_is_dropped(bundles: Path) -> None:
+    unhurried = config(bundles, tiles_per_frame=2).model_copy(update={"time_budget_ms": math.inf})
+    detector = load_detector(unhurried)
+    raw = frame(scene(1920, 1080))
+    assert [len(detector.detect(raw).tiles) for _ in range(17)] == [2] * 17
 
 
 def test_a_slow_machine_drops_tiles_and_never_all_of_them(bundles: Path) -> None:

@@ -261,6 +261,39 @@ class BundleDetector:
         )
 
 
+class EveryTile:
+    """A detector for pictures that stand alone: the whole picture and all of its tiles, not one in turn.
+
+    Args:
+        detector: stays the caller's, to close.
+    """
+
+    def __init__(self, detector: BundleDetector) -> None:
+        self._detector = detector
+
+    @property
+    def identity(self) -> str:
+        return self._detector.identity
+
+    @property
+    def thresholds(self) -> Mapping[ObjectClass, ClassThresholds]:
+        return self._detector.thresholds
+
+    def detect(self, raw: RawFrame) -> DetectionReport:
+        """Raises DetectorError."""
+        started = time.monotonic_ns()
+        planes, info = raw.planes, raw.info
+        height, width = planes.y.shape
+        tiles = self._detector.tiles_of(width, height)
+        return DetectionReport(
+            sequence=info.sequence,
+            detections=self._detector.detect_planes(planes, width, height, info.color, tiles),
+            detectors=(self.identity,),
+            tiles=tuple(tile.index for tile in tiles),
+            elapsed_ns=time.monotonic_ns() - started,
+        )
+
+
 def _shape(view: View) -> tuple[int, ...]:
     return (view.width, view.height, view.content_width, view.content_height)
 
