@@ -17,13 +17,9 @@ from pydantic import ValidationError
 from veil.audit.note import ED25519, SigningKey
 from veil.errors import CommandError, UsageError
 from veil.messages.command import Arguments, Command, Result
-from veil_fleet.broker import OPERATOR
-from veil_fleet.commands import OperatorLink, fetch_manifest, make_body, operator_tls, send
+from veil_fleet.commands import KEY_FILE, OperatorLink, fetch_manifest, make_body, operator_link, send
 from veil_fleet.keyfile import make_key, read_key
-from veil_fleet.settings import FleetSettings, load_settings
-
-KEY_FILE = "command.key"
-"""In the fleet's folder, mode 0600."""
+from veil_fleet.settings import load_settings
 
 _DEFAULT_TIMEOUT_S = 20.0
 
@@ -74,17 +70,7 @@ def _common(
         return
     settings = load_settings(config)
     key = read_key(settings.folder / KEY_FILE, ED25519)
-    context.obj = _Asked(device, _link(settings), key, timeout)
-
-
-def _link(settings: FleetSettings) -> OperatorLink:
-    broker, folder = settings.broker, settings.folder
-    tls = None
-    if broker.tls == "on":
-        tls = operator_tls(
-            settings.resolved(broker.ca), folder / f"{OPERATOR}.pem", folder / f"{OPERATOR}.key"
-        )
-    return OperatorLink(broker.host, broker.port, tls)
+    context.obj = _Asked(device, operator_link(settings), key, timeout)
 
 
 @commands.command()

@@ -32,6 +32,10 @@ from veil.messages.command import (
 )
 from veil.messages.topics import Kind, Topic
 from veil_fleet.broker import OPERATOR
+from veil_fleet.settings import FleetSettings
+
+KEY_FILE: Final = "command.key"
+"""In the fleet's folder, mode 0600."""
 
 LIFETIME_S: Final = 60
 MAX_PAGES: Final = 1000
@@ -44,6 +48,17 @@ class OperatorLink:
     host: str
     port: int
     tls: ssl.SSLContext | None
+
+
+def operator_link(settings: FleetSettings) -> OperatorLink:
+    """As the settings say. Raises LinkError where the operator's certificate cannot be used."""
+    broker, folder = settings.broker, settings.folder
+    tls = None
+    if broker.tls == "on":
+        tls = operator_tls(
+            settings.resolved(broker.ca), folder / f"{OPERATOR}.pem", folder / f"{OPERATOR}.key"
+        )
+    return OperatorLink(broker.host, broker.port, tls)
 
 
 def operator_tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -15,6 +16,7 @@ from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import cv2
 import httpx
@@ -25,9 +27,11 @@ from sqlalchemy import select
 import rtsp_server
 from fleet_house import MISSING, mosquitto_is_missing, wait_for
 from oracle import PICTURES, Scene, scene_clip
+from veil.audit.note import VerifierKey
 from veil.cli import app as veil_app
-from veil_fleet.store.tables import Device
+from veil_fleet.store.tables import Access, Device
 from verifier.verifiers import node_missing, run_node
+from web_house import csrf_of
 from whole_house import VEIL, Box, Program, WholeHouse
 
 pytestmark = [
@@ -119,6 +123,95 @@ def test_commands_are_obeyed_and_written_down(whole: Whole, tmp_path: Path) -> N
     assert whole.box.events("box", "recording_accessed")
 
 
+def test_an_operator_commands_a_box_from_the_page_and_a_viewer_may_not(whole: Whole) -> None:
+    house, box, at = whole.house, whole.box, f"/boxes/{NAME}"
+    of_camera = f"{at}/cameras/{CAMERA}"
+    had = len(box.events("box", "command_done"))
+
+    def told(kind: str) -> list[dict[str, Any]]:
+        """Data of the box's own events about commands of this test."""
+        return [event["data"] for event in box.events("box", kind)][had if kind == "command_done" else 0 :]
+
+    with house.page("viewer") as viewer, house.page("operator") as operator:
+        for other in (viewer, whole.page):
+            page = other.get(at).text
+            assert "Ping" not in page
+            token = {"csrf": csrf_of(page)}
+            assert other.post(f"{at}/ping", data=token).status_code == 403
+            assert other.post(f"{of_camera}/snapshot", data=token).status_code == 403
+        assert told("command_done") == []
+
+        def press(action: str, **fields: str) -> httpx.Response:
+            """As a browser does: the box's page has the button, and the token of its form."""
+            page = operator.get(at).text
+            assert re.search(rf'(?:form)?action="{re.escape(action)}"', page), f"no button for {action}"
+            answer = operator.post(action, data={"csrf": csrf_of(page), **fields})
+            assert answer.status_code == 200, answer.text
+            return answer
+
+        assert f"{NAME} answers" in press(f"{at}/ping").text
+
+        picture = re.search(r'src="data:image/jpeg;base64,([^"]+)"', press(f"{of_camera}/snapshot").text)
+        assert picture
+        jpeg = base64.b64decode(picture[1])
+        shown = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        assert shown is not None
+        assert shown.shape == (180, 320, 3)
+
+        now = datetime.now(UTC)
+        asked = {"from": (now - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M"), "to": now.isoformat()}
+        lines = press(f"{of_camera}/manifest", **asked).text.splitlines()
+        written = (box.log / CAMERA / "events.jsonl").read_text().splitlines()
+        assert len(lines) >= 2
+        assert [line for line in written if line in set(lines)] == lines
+        assert all('"kind":"segment_closed"' in line for line in lines)
+        refused = operator.post(
+            f"{of_camera}/manifest", data={"csrf": csrf_of(operator.get(at).text), "from": "now", "to": ""}
+        )
+        assert refused.status_code == 400
+        assert "Two times are needed" in refused.text
+
+        sound = box.config_path.read_text()
+        box.config_path.write_text(sound.replace("segment_s = 3.0", "segment_s = -1"))
+        failed = operator.post(f"{at}/reload", data={"csrf": csrf_of(operator.get(at).text)})
+        assert failed.status_code == 502
+        assert "kept as it was" in failed.text
+        assert "segment_s" in failed.text
+        before, stops = (len(box.events(CAMERA, kind)) for kind in ("source_connected", "camera_stopped"))
+        box.config_path.write_text(sound.replace("segment_s = 3.0", "segment_s = 2.5"))
+        assert f"These cameras restart with it: {CAMERA}." in press(f"{at}/reload").text
+        wait_for(lambda: len(box.events(CAMERA, "source_connected")) > before, "the camera again", 60)
+        assert f"{CAMERA} restarts" in press(f"{of_camera}/restart").text
+        wait_for(lambda: len(box.events(CAMERA, "camera_stopped")) == stops + 2, "the camera's end", 30)
+
+    key = house.veil_fleet("command-key").stdout.strip()
+    done = told("command_done")
+    assert [(one["command"], one["outcome"]) for one in done] == [
+        ("ping", "done"),
+        ("snapshot", "done"),
+        ("manifest", "done"),
+        ("reload", "failed CommandError"),
+        ("reload", "done"),
+        ("restart_camera", "done"),
+    ]
+    assert {one["key"] for one in done} == {VerifierKey.parse(key).id.hex()}, "signed by the fleet's key"
+    accessed = told("recording_accessed")[-2:]
+    assert [one["what"] for one in accessed] == ["snapshot", "manifest"]
+    assert accessed[0]["sha256"] == hashlib.sha256(jpeg).hexdigest()
+
+    with house.connect() as connection:
+        rows = connection.execute(select(Access.user, Access.action, Access.allowed)).all()
+    commands = ("ping", "snapshot", "manifest", "reload", "restart camera")
+    written_down = [tuple(row) for row in rows if row.action in commands]
+    assert [row for row in written_down if not row[2]] == [
+        (role, action, False) for role in ("viewer", "auditor") for action in ("ping", "snapshot")
+    ]
+    assert [action for user, action, allowed in written_down if allowed] == [
+        "ping", "snapshot", "manifest", "manifest", "manifest", "reload", "reload", "restart camera",
+    ]  # fmt: skip
+    assert {user for user, _, allowed in written_down if allowed} == {"operator"}
+
+
 def test_what_the_fleet_manager_holds_is_what_the_box_wrote_and_both_verifiers_agree(
     whole: Whole, tmp_path: Path
 ) -> None:
@@ -165,11 +258,9 @@ def test_what_the_fleet_manager_holds_is_what_the_box_wrote_and_both_verifiers_a
 
 def test_the_exported_bundle_verifies_with_both_verifiers(whole: Whole, tmp_path: Path) -> None:
     form = whole.page.get("/export").text
-    csrf = re.search(r'name="csrf" value="([^"]+)"', form)
-    assert csrf
     now = datetime.now(UTC)
     data = {
-        "csrf": csrf[1],
+        "csrf": csrf_of(form),
         "device": NAME,
         "from": (now - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M"),
         "to": (now + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M"),

@@ -18,6 +18,7 @@ from veil_fleet.web.overview import Filter, Overview, Sort, read_overview, read_
 from veil_fleet.web.page_commands import can_command
 from veil_fleet.web.plot import Line, draw
 from veil_fleet.web.points import Point, Span, read_points
+from veil_fleet.web.ranges import field_value, last_day
 from veil_fleet.web.show import show
 from veil_fleet.web.standing import Standing
 from veil_fleet.web.values import Value, Values
@@ -77,6 +78,7 @@ def _box(house: House, device: str) -> Box:
 def box(request: Request, device: DeviceName, span: str = "1h") -> Response:
     house, chosen = house_of(request), Span.parse(span)
     found, now_ms = _box(house, device), house.now_ms()
+    start, end = last_day(now_ms)
     with house.engine.connect() as connection:
         events = read_events(connection, found)
         points = read_points(connection, device, chosen, now_ms)
@@ -92,6 +94,8 @@ def box(request: Request, device: DeviceName, span: str = "1h") -> Response:
         span=chosen,
         spans=list(Span),
         commands=can_command(house.settings),
+        start=field_value(start),
+        end=field_value(end),
     )
 
 

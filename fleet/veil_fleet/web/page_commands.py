@@ -1,32 +1,37 @@
-"""Commands to boxes, for operators: ping, snapshot, restart of a camera."""
+"""Commands to boxes, for operators: ping, reload, restart of a camera, snapshot, manifest."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import time
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from veil.audit.note import ED25519
+from veil.audit.note import ED25519, SigningKey
 from veil.errors import CommandError, EvidenceError, LinkError, UsageError, VeilError
-from veil.messages.command import Arguments, Command, Result
-from veil_fleet.broker import OPERATOR
-from veil_fleet.cli_commands import KEY_FILE
-from veil_fleet.commands import OperatorLink, make_body, operator_tls, send
+from veil.messages.command import Arguments, Command, Result, SegmentProof
+from veil_fleet.commands import KEY_FILE, OperatorLink, fetch_manifest, make_body, operator_link, send
 from veil_fleet.keyfile import read_key
 from veil_fleet.settings import FleetSettings
 from veil_fleet.users import Permission
-from veil_fleet.web.access import needs
+from veil_fleet.web.access import CurrentVisitor, needs, write_access
 from veil_fleet.web.house import house_of
 from veil_fleet.web.names import CameraName, DeviceName
+from veil_fleet.web.ranges import parse_time
 from veil_fleet.web.show import show
 
 router = APIRouter()
 _TIMEOUT_S: Final = 15.0
+_MANIFEST_S: Final = 60.0
+"""All pages of a manifest together."""
+
+_Answer = TypeVar("_Answer")
 
 
 def can_command(settings: FleetSettings) -> bool:
@@ -42,6 +47,17 @@ async def ping(request: Request, device: DeviceName) -> Response:
         return _failed(request, device, answer)
     took_ms = (time.monotonic() - began) * 1000
     return _done(request, device, f"{device} answers", f"Version {answer.version}, after {took_ms:.0f} ms.")
+
+
+@router.post("/boxes/{device}/reload", dependencies=[Depends(needs(Permission.OPERATE, "reload"))])
+async def reload(request: Request, device: DeviceName) -> Response:
+    """The box reads its configuration again; a faulty one changes nothing, and the page says why."""
+    answer = await _ask(request, device, Command.RELOAD, None)
+    if isinstance(answer, VeilError):
+        return _failed(request, device, answer)
+    cameras = ", ".join(answer.restarted or ())
+    text = f"These cameras restart with it: {cameras}." if cameras else "No camera had to restart."
+    return _done(request, device, f"{device} has read its configuration", text)
 
 
 @router.post(
@@ -70,30 +86,71 @@ async def snapshot(request: Request, device: DeviceName, camera: CameraName) -> 
     return _done(request, device, f"{camera}, just now", text, picture)
 
 
+@router.post(
+    "/boxes/{device}/cameras/{camera}/manifest", dependencies=[Depends(needs(Permission.OPERATE, "manifest"))]
+)
+async def manifest(
+    request: Request, device: DeviceName, camera: CameraName, visitor: CurrentVisitor
+) -> Response:
+    """A file with the lines of the segments in a range, as they stand in the box's own log."""
+    sent = await request.form()
+    start, end = (parse_time(str(sent.get(key, ""))) for key in ("from", "to"))
+    if start is None or end is None or start >= end:
+        problem = UsageError("Two times are needed, the earlier one first, like 2026-11-21T08:00 (UTC).")
+        return _failed(request, device, problem, status=400)
+
+    async def fetch(link: OperatorLink, key: SigningKey) -> list[SegmentProof]:
+        try:
+            async with asyncio.timeout(_MANIFEST_S):
+                return await fetch_manifest(link, device, camera, start, end, key, _TIMEOUT_S)
+        except TimeoutError:
+            raise CommandError(
+                f"{device} has not told of all its segments within {_MANIFEST_S:g} s.",
+                hint="Ask for a shorter range.",
+            ) from None
+
+    answer = await _with_link(request, fetch)
+    if isinstance(answer, VeilError):
+        return _failed(request, device, answer)
+    # Which evidence left, beside the access itself.
+    target = f"{device} {camera} {start} {end}"
+    await run_in_threadpool(
+        write_access,
+        house_of(request),
+        request,
+        visitor.account.name,
+        "manifest",
+        allowed=True,
+        target=target,
+    )
+    name = f"veil-{device}-{camera}-{start[:16].replace(':', '')}.jsonl"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    lines = "".join(f"{proof.line}\n" for proof in answer)
+    return Response(lines, media_type="application/x-ndjson", headers=headers)
+
+
 async def _ask(request: Request, device: str, command: Command, camera: str | None) -> Result | VeilError:
+    async def exchange(link: OperatorLink, key: SigningKey) -> Result:
+        body = make_body(device, command, Arguments(camera=camera), time.time_ns())
+        return await send(link, body, key, _TIMEOUT_S)
+
+    return await _with_link(request, exchange)
+
+
+async def _with_link(
+    request: Request, work: Callable[[OperatorLink, SigningKey], Awaitable[_Answer]]
+) -> _Answer | VeilError:
     house = house_of(request)
     if house.commands.full:
         return CommandError("Too many commands are under way.", hint="Try again in a moment.")
     try:
         async with house.commands.passage():
             key = await run_in_threadpool(read_key, house.settings.folder / KEY_FILE, ED25519)
-            link = await run_in_threadpool(_link, house.settings)
-            body = make_body(device, command, Arguments(camera=camera), time.time_ns())
-            return await send(link, body, key, _TIMEOUT_S)
+            return await work(await run_in_threadpool(operator_link, house.settings), key)
     except (CommandError, LinkError, EvidenceError) as error:
         return error
     except ValidationError:
         return UsageError("That is no name of a box or of a camera.")
-
-
-def _link(settings: FleetSettings) -> OperatorLink:
-    broker, folder = settings.broker, settings.folder
-    tls = None
-    if broker.tls == "on":
-        tls = operator_tls(
-            settings.resolved(broker.ca), folder / f"{OPERATOR}.pem", folder / f"{OPERATOR}.key"
-        )
-    return OperatorLink(broker.host, broker.port, tls)
 
 
 def _jpeg(encoded: str | None) -> str | None:
@@ -105,11 +162,11 @@ def _jpeg(encoded: str | None) -> str | None:
     return base64.b64encode(raw).decode() if raw.startswith(b"\xff\xd8\xff") else None
 
 
-def _failed(request: Request, device: str, error: VeilError) -> Response:
+def _failed(request: Request, device: str, error: VeilError, *, status: int = 502) -> Response:
     return show(
         request,
         "answer.html",
-        status=502,
+        status=status,
         device=device,
         heading="The box did not do it",
         text=str(error),
