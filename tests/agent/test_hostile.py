@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 
 from agent.house import DEVICE, WITNESS, AgentThread, Listener, fill, log_of, write_config
 from fleet_house import Broker, wait_for
+from hostile_pool import Pool, drawn
 from veil.agent.inbound import SINGLE_EVENTS, WINDOW_S, Refusals
 from veil.agent.packets import Inbound
 from veil.agent.service import Agent
 from veil.audit.event import Event
-from veil.audit.note import Note, cosign_note
+from veil.audit.note import COSIGNATURE_V1, Note, SigningKey, cosign_note
 from veil.config_load import load_config
 from veil.domain.clock import NANOSECONDS, SystemClock
 from veil.messages.evidence import CheckpointNote, Resend
@@ -34,6 +35,7 @@ from veil.messages.topics import Kind, Topic
 
 HOSTILE = int(os.environ.get("VEIL_HOSTILE", "150"))
 
+CHECKPOINTS = "box/state/log/front/checkpoints.jsonl"
 DEEP = b"[" * 60_000 + b"]" * 60_000
 SHAPES = (
     b"",
@@ -72,13 +74,10 @@ payloads = (
     | st.binary(max_size=300)
     | st.builds(lambda value: json.dumps(value).encode(), anything | near)
 )
+TAKEN = (*(f"{kind}/{name}" for kind in ("cosign", "resend") for name in ("front", "box", "none")), "command")
 topics = (
-    st.sampled_from(
-        [f"veil/{DEVICE}/{kind}/{name}" for kind in ("cosign", "resend") for name in ("front", "box", "none")]
-    )
-    | st.sampled_from(
-        [f"veil/{DEVICE}/command", f"veil/{DEVICE}/status", "veil/other/command", "veil", "$SYS/x"]
-    )
+    st.sampled_from([f"veil/{DEVICE}/{taken}" for taken in TAKEN])
+    | st.sampled_from([f"veil/{DEVICE}/status", "veil/other/command", "veil", "$SYS/x"])
     | st.text(max_size=80)
 )
 
@@ -96,18 +95,31 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
         yield made
 
 
-def test_no_payload_on_any_topic_does_harm(agent: Agent) -> None:
+def test_no_payload_on_any_topic_does_harm(agent: Agent, tmp_path: Path) -> None:
     answer = st.text(max_size=100)
 
     @hypothesis_settings(
-        max_examples=HOSTILE, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=drawn(HOSTILE), deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
     @given(topic=topics, payload=payloads, response=answer, correlation=st.binary(max_size=2000))
     def give(topic: str, payload: bytes, response: str, correlation: bytes) -> None:
+        pool.add(payload)
         agent._take(Inbound(topic, payload, response, correlation), time.monotonic())
 
+    note = Note.parse(json.loads((tmp_path / CHECKPOINTS).read_text().splitlines()[0])["note"])
+    stranger = SigningKey.generate(WITNESS.verifier.name, COSIGNATURE_V1)
+    receipt = CheckpointNote(log="front", note=cosign_note(note, stranger, 1).encode())
+    pool = Pool([receipt.encode(), Resend(log="front", first=3, count=10).encode()])
+    process = psutil.Process()
     before = agent._evidence.waiting
     give()
+    memory = process.memory_info().rss
+    for number, payload in enumerate(pool.more(HOSTILE)):
+        topic = f"veil/{DEVICE}/{TAKEN[number % len(TAKEN)]}"
+        agent._take(Inbound(topic, payload, f"veil/{DEVICE}/response", b"1"), time.monotonic())
+        if number % 1000 == 0:
+            agent.step()
+    assert process.memory_info().rss - memory < 100 << 20
     agent._follow_at_s = 0.0
     agent.step()
     assert agent._evidence.waiting >= before, "nothing left without a receipt"
@@ -115,7 +127,7 @@ def test_no_payload_on_any_topic_does_harm(agent: Agent) -> None:
     assert len(agent._commands._responses) <= 32
 
 
-@hypothesis_settings(max_examples=HOSTILE, deadline=None, database=None)
+@hypothesis_settings(max_examples=drawn(HOSTILE), deadline=None, database=None)
 @given(st.text(alphabet="veil/box-1+#$\x00é abc", max_size=60) | st.text(max_size=200))
 def test_a_topic_is_one_of_ours_or_none(text: str) -> None:
     topic = Topic.parse(text)
