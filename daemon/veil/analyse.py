@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +10,7 @@ from typing import Protocol
 from veil.detect.guard import DetectorGuard
 from veil.domain.clock import media_ns
 from veil.domain.cover import Reason
-from veil.domain.detection import Detection, DetectionReport
+from veil.domain.detection import Detection, DetectionReport, DetectionTable
 from veil.domain.track import Track
 from veil.frames.raw import RawFrame
 from veil.stats import CameraStats
@@ -20,7 +19,7 @@ from veil.stats import CameraStats
 class Tracks(Protocol):
     """The tracker's verbs."""
 
-    def update(self, detections: Sequence[Detection], now_ns: int) -> tuple[Track, ...]: ...
+    def update(self, detections: Sequence[Detection], now_ns: int) -> Sequence[Track]: ...
 
     def reset(self) -> None: ...
 
@@ -32,7 +31,7 @@ class Analysed:
     raw: RawFrame
     time_ns: int
     report: DetectionReport | Reason
-    tracks: tuple[Track, ...]
+    tracks: Sequence[Track]
 
 
 class Analyser:
@@ -55,8 +54,7 @@ class Analyser:
         match report:
             case DetectionReport():
                 tracks = self._tracker.update(report.detections, now_ns)
-                found = Counter(str(detection.kind) for detection in report.detections)
-                self._stats.detected(found, report.elapsed_ns)
+                self._stats.detected(DetectionTable.of(report.detections).by_class(), report.elapsed_ns)
             case _:
                 tracks = self._tracker.update((), now_ns)
         self._stats.stage("track", time.perf_counter_ns() - begun)

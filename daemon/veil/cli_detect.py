@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -144,7 +144,7 @@ def _thresholds(min_score: float) -> dict[ObjectClass, ThresholdConfig]:
     return {kind: ThresholdConfig(score=low, low=low) for kind in ObjectClass}
 
 
-def _detect(detector: BundleDetector, still: Still, tiles: int) -> tuple[Detection, ...]:
+def _detect(detector: BundleDetector, still: Still, tiles: int) -> Sequence[Detection]:
     height, width = still.planes.y.shape
     chosen = detector.tiles_of(width, height)[:tiles] if tiles else ()
     return detector.detect_planes(still.planes, still.width, still.height, still.color, chosen)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
+
+import numpy as np
 
 from veil.analyse import Analysed
 from veil.audit.event import Event, Kind, Value
 from veil.audit.log import EventSink
 from veil.audit.tally import FrameTally, packed
 from veil.domain.clock import NANOSECONDS, Clock
-from veil.domain.cover import Cover, Reason, Regions, WholeFrame
-from veil.domain.detection import DetectionReport
-from veil.domain.track import Track
+from veil.domain.cover import Cover, Reason, Regions, WholeFrame, operators_of
+from veil.domain.detection import DetectionReport, DetectionTable
+from veil.domain.track import Track, TrackTable
 from veil.encode.packet import MaskedPacket
 from veil.errors import PainterError, PipelineError
 from veil.frames.masked import MaskedFrame
@@ -77,7 +79,7 @@ class LooksBack(Protocol):
 
     def push(self, sequence: int, time_ns: int, tracks: Sequence[Track]) -> None: ...
 
-    def take(self, sequence: int) -> tuple[Target, ...]: ...
+    def take(self, sequence: int) -> Sequence[Target]: ...
 
 
 class Covers(Protocol):
@@ -335,19 +337,19 @@ class Emitter:
                 self._stats.hidden()
                 self._note_whole(reason)
                 whole: str | None = str(reason)
-                operators: Counter[str] = Counter()
+                operators: Mapping[str, int] = {}
             case Regions(regions=regions):
                 whole = None
-                operators = Counter(type(region.operator).__name__.lower() for region in regions)
-        detections = item.report.detections if isinstance(item.report, DetectionReport) else ()
+                operators = operators_of(regions)
+        detections = DetectionTable.of(
+            item.report.detections if isinstance(item.report, DetectionReport) else ()
+        )
         self._tally.add(
             FrameTally(
                 sequence=masked.info.sequence,
-                detections=Counter(str(detection.kind) for detection in detections),
-                tracks=packed((str(track.kind), track.track_id) for track in item.tracks),
-                lowest_score_permille=min(
-                    (int(detection.score * 1000) for detection in detections), default=None
-                ),
+                detections=detections.by_class(),
+                tracks=packed(TrackTable.of(item.tracks).ids_by_class()),
+                lowest_score_permille=int(float(np.min(detections.scores)) * 1000) if detections else None,
                 operators=operators,
                 whole_reason=whole,
             )

@@ -9,7 +9,7 @@ def frame(sequence: int, *track_ids: int, whole: str | None = None) -> FrameTall
     return FrameTally(
         sequence=sequence,
         detections={"face": len(track_ids)},
-        tracks=packed(("face", track_id) for track_id in track_ids),
+        tracks=packed({"face": track_ids} if track_ids else {}),
         lowest_score_permille=900 - sequence,
         operators={} if whole else {"solid": len(track_ids)},
         whole_reason=whole,

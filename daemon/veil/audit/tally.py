@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from veil.audit.event import Value
@@ -31,12 +31,9 @@ class FrameTally:
     whole_reason: str | None
 
 
-def packed(tracks: Iterable[tuple[str, int]]) -> Mapping[str, bytes]:
-    """(class, track id) pairs as eight bytes an id."""
-    by_kind: dict[str, array[int]] = {}
-    for kind, track_id in tracks:
-        by_kind.setdefault(kind, array("Q")).append(track_id)
-    return {kind: ids.tobytes() for kind, ids in by_kind.items()}
+def packed(ids: Mapping[str, Sequence[int]]) -> Mapping[str, bytes]:
+    """Track ids by class as eight bytes an id."""
+    return {kind: array("Q", of_kind).tobytes() for kind, of_kind in ids.items()}
 
 
 class Tally:

@@ -22,8 +22,7 @@ from veil.detect.schedule import Tile, TileSchedule, affordable_tiles, snug
 from veil.detect.tflite import TfliteRuntime
 from veil.detect.thresholds import effective
 from veil.detect.view import InputLimit, View, tile_view, whole_view
-from veil.domain.detection import Detection, DetectionReport, ObjectClass
-from veil.domain.geometry import Box
+from veil.domain.detection import CODES, DetectionReport, DetectionTable, ObjectClass
 from veil.domain.thresholds import ClassThresholds
 from veil.errors import BundleError, DetectorError
 from veil.frames.picture import ColorInfo, Planes
@@ -94,8 +93,9 @@ class BundleDetector:
         self._decoder = decoder
         self._thresholds = MappingProxyType(dict(thresholds))
         self._config = config
-        self._classes = bundle.manifest.classes
-        self._least_side = np.array([thresholds[kind].min_size for kind in self._classes], np.float32)
+        classes = bundle.manifest.classes
+        self._codes = np.array([CODES[kind] for kind in classes], np.int64)
+        self._least_side = np.array([thresholds[kind].min_size for kind in classes], np.float32)
         width, height = runtime.fixed_size or (config.input_width, config.input_height)
         multiple = bundle.manifest.input.multiple
         self._limit = InputLimit(width, height, multiple, dynamic=runtime.fixed_size is None)
@@ -148,7 +148,7 @@ class BundleDetector:
 
     def detect_planes(
         self, planes: Planes, width: int, height: int, color: ColorInfo, tiles: Sequence[Tile] = ()
-    ) -> tuple[Detection, ...]:
+    ) -> DetectionTable:
         """The whole picture and exactly `tiles` (of `tiles_of`): for stills. The rotation stays as it is.
 
         `planes` have even sizes and hold the visible `width` x `height` at their top left.
@@ -213,7 +213,7 @@ class BundleDetector:
 
     def _look(
         self, planes: Planes, color: ColorInfo, plan: _FramePlan, tiles: Sequence[Tile]
-    ) -> tuple[Detection, ...]:
+    ) -> DetectionTable:
         height, width = planes.y.shape
         stages = [0, 0, 0]
         started = time.monotonic_ns()
@@ -246,18 +246,14 @@ class BundleDetector:
         stages[2] += decoded - inferred
         return found
 
-    def _reported(self, found: Found) -> tuple[Detection, ...]:
+    def _reported(self, found: Found) -> DetectionTable:
         sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=np.float32(math.inf))
         kept = np.flatnonzero(sides >= self._least_side[found.labels])
         kept = kept[np.argsort(-found.scores[kept], kind="stable")]
-        return tuple(
-            Detection(self._classes[label], Box(*corners), score)
-            for label, corners, score in zip(
-                found.labels[kept].tolist(),
-                found.boxes[kept].tolist(),
-                found.scores[kept].tolist(),
-                strict=True,
-            )
+        return DetectionTable(
+            self._codes[found.labels[kept]],
+            found.boxes[kept].astype(np.float64),
+            found.scores[kept].astype(np.float64),
         )
 
 

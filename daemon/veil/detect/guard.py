@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from veil.domain.clock import NANOSECONDS, Clock
 from veil.domain.cover import Reason
-from veil.domain.detection import Detection, DetectionReport, ObjectClass
+from veil.domain.detection import Detection, DetectionReport, DetectionTable, ObjectClass
 from veil.errors import DetectorError, DetectorStuckError, LeaseError
 from veil.frames.picture import FrameInfo
 from veil.frames.raw import RawFrame
@@ -29,7 +29,9 @@ def objection(report: DetectionReport, info: FrameInfo) -> Reason | None:
     if report.sequence != info.sequence:
         return Reason.SEQUENCE_MISMATCH
     try:
-        sound = bool(report.detectors) and all(map(_is_sound, report.detections))
+        found = report.detections
+        all_sound = found.is_sound if isinstance(found, DetectionTable) else all(map(_is_sound, found))
+        sound = bool(report.detectors) and all_sound
     except (AttributeError, TypeError, ValueError):
         sound = False
     return None if sound else Reason.DETECTOR_INVALID

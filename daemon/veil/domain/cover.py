@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from veil.domain.geometry import EvenRect
+from veil.domain.table import Table
 
 
 class Reason(StrEnum):
@@ -101,6 +105,34 @@ class Region:
     operator: Operator
 
 
+@final
+class SolidRects(Table[Region]):
+    """Rectangles that are all hidden by the default `Solid`.
+
+    `edges` has shape (n, 4), int64: x0, y0, x1, y1 as an EvenRect's; ValueError for any other.
+    """
+
+    OPERATOR = Solid()
+
+    def __init__(self, edges: NDArray[np.int64]) -> None:
+        if ((edges < 0) | (edges % 2 != 0)).any() or (edges[:, :2] >= edges[:, 2:]).any():
+            raise ValueError("a rectangle has odd or negative edges, or is empty")
+        self.edges = edges
+
+    def __len__(self) -> int:
+        return len(self.edges)
+
+    def _made(self) -> tuple[Region, ...]:
+        return tuple(Region(EvenRect(*edges), self.OPERATOR) for edges in self.edges.tolist())
+
+
+def operators_of(regions: Sequence[Region]) -> Mapping[str, int]:
+    """How many regions each operator hides, by its name in lower case."""
+    if isinstance(regions, SolidRects):
+        return {"solid": len(regions)} if regions else {}
+    return Counter(type(region.operator).__name__.lower() for region in regions)
+
+
 @dataclass(frozen=True, slots=True)
 class Regions:
     """Cover of a frame that detectors looked at: possibly nothing, never by default.
@@ -112,7 +144,7 @@ class Regions:
 
     sequence: int
     detectors: tuple[str, ...]
-    regions: tuple[Region, ...]
+    regions: Sequence[Region]
 
     def __post_init__(self) -> None:
         if not self.detectors:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from veil.domain.geometry import Box
+from veil.domain.table import Table
 
 
 class ObjectClass(StrEnum):
@@ -16,6 +22,11 @@ class ObjectClass(StrEnum):
     HEAD = "head"
 
 
+KINDS = tuple(ObjectClass)
+"""Columns hold a class as its place in here."""
+CODES = {kind: code for code, kind in enumerate(KINDS)}
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """One object: box in pixels of the frame, score 0..1."""
@@ -23,6 +34,62 @@ class Detection:
     kind: ObjectClass
     box: Box
     score: float
+
+
+@final
+class DetectionTable(Table[Detection]):
+    """Detections as columns.
+
+    Attributes:
+        kinds: shape (n,), int64, into KINDS.
+        boxes: corners x0, y0, x1, y1 in pixels of the frame, shape (n, 4), float64.
+        scores: shape (n,), float64.
+    """
+
+    def __init__(
+        self, kinds: NDArray[np.int64], boxes: NDArray[np.float64], scores: NDArray[np.float64]
+    ) -> None:
+        self.kinds = kinds
+        self.boxes = boxes
+        self.scores = scores
+
+    @classmethod
+    def of(cls, detections: Sequence[Detection]) -> DetectionTable:
+        """`detections` itself where it is a table."""
+        if isinstance(detections, DetectionTable):
+            return detections
+        return cls(
+            np.array([CODES[found.kind] for found in detections], np.int64),
+            corners_of([found.box for found in detections]),
+            np.array([found.score for found in detections], np.float64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether each class is known, each box finite and each score 0..1. A NaN is in no range."""
+        return bool(
+            ((self.kinds >= 0) & (self.kinds < len(KINDS)) & (self.scores >= 0) & (self.scores <= 1)).all()
+            and np.isfinite(self.boxes).all()
+        )
+
+    def by_class(self) -> Mapping[str, int]:
+        """How many of each class that is there."""
+        counts = np.bincount(self.kinds, minlength=len(KINDS)).tolist()
+        return {str(kind): count for kind, count in zip(KINDS, counts, strict=True) if count}
+
+    def _made(self) -> tuple[Detection, ...]:
+        columns = self.kinds.tolist(), self.boxes.tolist(), self.scores.tolist()
+        return tuple(
+            Detection(KINDS[kind], Box(*box), score) for kind, box, score in zip(*columns, strict=True)
+        )
+
+
+def corners_of(boxes: Sequence[Box]) -> NDArray[np.float64]:
+    """Shape (n, 4): x0, y0, x1, y1."""
+    return np.array([(box.x0, box.y0, box.x1, box.y1) for box in boxes], np.float64).reshape(-1, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +105,7 @@ class DetectionReport:
     """
 
     sequence: int
-    detections: tuple[Detection, ...]
+    detections: Sequence[Detection]
     detectors: tuple[str, ...]
     tiles: tuple[int, ...] = ()
     elapsed_ns: int = 0

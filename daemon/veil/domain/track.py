@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
+from typing import final
 
-from veil.domain.detection import ObjectClass
+import numpy as np
+from numpy.typing import NDArray
+
+from veil.domain.detection import CODES, KINDS, ObjectClass, corners_of
 from veil.domain.geometry import Box
+from veil.domain.table import Table
 
 
 class TrackState(StrEnum):
@@ -37,3 +44,81 @@ class Track:
     score: float
     first_seen_ns: int
     last_seen_ns: int
+
+
+@final
+class TrackTable(Table[Track]):
+    """Tracks at one frame as columns, each of shape (n,) but for the boxes, shape (n, 4), corners in pixels.
+
+    Attributes:
+        ids, kinds: int64; kinds into KINDS.
+        boxes: where to mask.
+        detected: the detections' own boxes, NaN where a track is held.
+        scores: of the last detections.
+        first_seen_ns, last_seen_ns: media time, int64.
+    """
+
+    def __init__(
+        self,
+        ids: NDArray[np.int64],
+        kinds: NDArray[np.int64],
+        boxes: NDArray[np.float64],
+        detected: NDArray[np.float64],
+        scores: NDArray[np.float64],
+        first_seen_ns: NDArray[np.int64],
+        last_seen_ns: NDArray[np.int64],
+    ) -> None:
+        self.ids = ids
+        self.kinds = kinds
+        self.boxes = boxes
+        self.detected = detected
+        self.scores = scores
+        self.first_seen_ns = first_seen_ns
+        self.last_seen_ns = last_seen_ns
+
+    @classmethod
+    def of(cls, tracks: Sequence[Track]) -> TrackTable:
+        """`tracks` itself where it is a table."""
+        if isinstance(tracks, TrackTable):
+            return tracks
+        nowhere = Box(np.nan, np.nan, np.nan, np.nan)
+        return cls(
+            np.array([track.track_id for track in tracks], np.int64),
+            np.array([CODES[track.kind] for track in tracks], np.int64),
+            corners_of([track.box for track in tracks]),
+            corners_of([track.detected or nowhere for track in tracks]),
+            np.array([track.score for track in tracks], np.float64),
+            np.array([track.first_seen_ns for track in tracks], np.int64),
+            np.array([track.last_seen_ns for track in tracks], np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def seen(self) -> NDArray[np.bool_]:
+        """Which tracks a detection of this frame belongs to."""
+        return ~np.isnan(self.detected[:, 0])
+
+    def ids_by_class(self) -> Mapping[str, list[int]]:
+        """Of each class that is there."""
+        ids = {str(kind): self.ids[self.kinds == code].tolist() for code, kind in enumerate(KINDS)}
+        return {kind: of_kind for kind, of_kind in ids.items() if of_kind}
+
+    def _made(self) -> tuple[Track, ...]:
+        integers = (self.ids, self.kinds, self.first_seen_ns, self.last_seen_ns)
+        ids, kinds, first_ns, last_ns = (column.tolist() for column in integers)
+        boxes, detected, scores = self.boxes.tolist(), self.detected.tolist(), self.scores.tolist()
+        return tuple(
+            Track(
+                ids[row],
+                KINDS[kinds[row]],
+                TrackState.SEEN if is_seen else TrackState.HELD,
+                Box(*boxes[row]),
+                Box(*detected[row]) if is_seen else None,
+                scores[row],
+                first_ns[row],
+                last_ns[row],
+            )
+            for row, is_seen in enumerate(self.seen.tolist())
+        )

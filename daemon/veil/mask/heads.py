@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from veil.domain.detection import ObjectClass
-from veil.domain.geometry import Box
-from veil.domain.track import Track
-from veil.mask.targets import Target
+from veil.domain.detection import CODES, ObjectClass
+from veil.domain.track import TrackTable
+from veil.mask.sightings import Floats, Ints
+from veil.mask.targets import TargetTable
 
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A face's box in shares of its head's box."""
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-
-    @classmethod
-    def of(cls, face: Box, head: Box) -> _Part:
-        width, height = max(head.width, 1.0), max(head.height, 1.0)
-        return cls(
-            (face.x0 - head.x0) / width,
-            (face.y0 - head.y0) / height,
-            (face.x1 - head.x0) / width,
-            (face.y1 - head.y0) / height,
-        )
-
-    def within(self, head: Box) -> Box:
-        width, height = max(head.width, 1.0), max(head.height, 1.0)
-        return Box(
-            head.x0 + self.x0 * width,
-            head.y0 + self.y0 * height,
-            head.x0 + self.x1 * width,
-            head.y0 + self.y1 * height,
-        )
+_FACE: Final = CODES[ObjectClass.FACE]
+_HEAD: Final = CODES[ObjectClass.HEAD]
 
 
 class HeadHold:
@@ -49,41 +22,58 @@ class HeadHold:
     """
 
     def __init__(self) -> None:
-        self._parts: dict[int, _Part] = {}
+        self._ids: Ints = np.zeros(0, np.int64)
+        # A face's corners in shares of its head's box; NaN where none was seen.
+        self._parts: Floats = np.zeros((0, 4))
 
-    def targets(self, tracks: Sequence[Track]) -> tuple[Target, ...]:
+    def targets(self, tracks: TrackTable) -> TargetTable:
         """Face targets for the heads of this frame whose face was seen before and is not seen now."""
-        heads = [track for track in tracks if track.kind is ObjectClass.HEAD]
-        if not heads:
-            self._parts.clear()
-            return ()
-        seen = self._learn(tracks, heads)
-        alive = {head.track_id for head in heads}
-        self._parts = {track_id: part for track_id, part in self._parts.items() if track_id in alive}
-        return tuple(
-            Target(ObjectClass.FACE, self._parts[head.track_id].within(head.box), head.score, head.track_id)
-            for head in heads
-            if head.track_id in self._parts and head.track_id not in seen
+        heads = np.flatnonzero(tracks.kinds == _HEAD)
+        ids = tracks.ids[heads]
+        parts = self._known(ids)
+        seen = self._learn(tracks, heads, parts)
+        self._ids, self._parts = ids, parts
+        held = np.flatnonzero(~seen & ~np.isnan(parts[:, 0]))
+        boxes = tracks.boxes[heads[held]]
+        low, sides = boxes[:, :2], _sides(boxes)
+        inside = [low + parts[held, :2] * sides, low + parts[held, 2:] * sides]
+        return TargetTable(
+            np.full(len(held), _FACE),
+            np.concatenate(inside, axis=1),
+            tracks.scores[heads[held]],
+            ids[held],
         )
 
-    def _learn(self, tracks: Sequence[Track], heads: Sequence[Track]) -> set[int]:
-        """Ids of the heads whose face is seen in this frame; keeps where in the head it is."""
-        faces = [
-            track.detected
-            for track in tracks
-            if track.kind is ObjectClass.FACE and track.detected is not None
-        ]
-        seen: set[int] = set()
-        if not faces:
+    def _known(self, ids: Ints) -> Floats:
+        """What is remembered of the heads `ids`."""
+        parts = np.full((len(ids), 4), np.nan)
+        _, now, before = np.intersect1d(ids, self._ids, assume_unique=True, return_indices=True)
+        parts[now] = self._parts[before]
+        return parts
+
+    @staticmethod
+    def _learn(tracks: TrackTable, heads: Ints, parts: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Writes into `parts` where in its head each face of this frame is; which heads have one."""
+        seen = np.zeros(len(heads), np.bool_)
+        faces = tracks.detected[np.flatnonzero((tracks.kinds == _FACE) & tracks.seen)]
+        if not len(faces) or not len(heads):
             return seen
-        places = [head.detected or head.box for head in heads]
-        corners = np.array([(box.x0, box.y0, box.x1, box.y1) for box in places])
-        points = np.array([face.centre for face in faces])[:, None]
-        inside = ((corners[:, :2] <= points) & (points <= corners[:, 2:])).all(axis=2)
-        away = ((corners[:, :2] + corners[:, 2:]) / 2 - points) ** 2
+        places = np.where(tracks.seen[heads, None], tracks.detected[heads], tracks.boxes[heads])
+        points = ((faces[:, :2] + faces[:, 2:]) / 2)[:, None]
+        inside = ((places[:, :2] <= points) & (points <= places[:, 2:])).all(axis=2)
+        away = ((places[:, :2] + places[:, 2:]) / 2 - points) ** 2
         nearest = np.argmin(np.where(inside, away.sum(axis=2), np.inf), axis=1)
-        for index in np.flatnonzero(inside.any(axis=1)).tolist():
-            head = heads[nearest[index]]
-            self._parts[head.track_id] = _Part.of(faces[index], places[nearest[index]])
-            seen.add(head.track_id)
+        of_head = np.flatnonzero(inside.any(axis=1))
+        at = nearest[of_head]
+        low, sides = places[at, :2], _sides(places[at])
+        # of two faces in one head the later one stays
+        parts[at, :2] = (faces[of_head, :2] - low) / sides
+        parts[at, 2:] = (faces[of_head, 2:] - low) / sides
+        seen[at] = True
         return seen
+
+
+def _sides(boxes: Floats) -> Floats:
+    """Widths and heights, at least a pixel."""
+    sides: Floats = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
+    return sides

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from veil.domain.clock import NANOSECONDS
-from veil.domain.geometry import Box
-from veil.domain.track import Track
+from veil.domain.track import Track, TrackTable
 from veil.errors import PipelineError
 from veil.mask.heads import HeadHold
-from veil.mask.sightings import Floats, Ints, Sightings, places
-from veil.mask.targets import Target
+from veil.mask.sightings import Floats, Ints, Places, Sightings, places
+from veil.mask.targets import TargetTable
 
 MAX_PENDING = 4096
 """Frames that may wait at once; the pool of slots is far smaller."""
@@ -31,7 +31,7 @@ FURTHEST = 1e6
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """One frame: its tracks, and those of them that are seen as arrays.
+    """One frame: its tracks, and of those that are seen their rows, ids and places.
 
     `shapes` holds centre x, y, width, height of the detections' own boxes, shape (n, 4).
     """
@@ -39,9 +39,32 @@ class _Waiting:
     sequence: int
     time_ns: int
     epoch: int
-    tracks: tuple[Track, ...]
+    tracks: TrackTable
+    rows: Ints
     ids: Ints
     shapes: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _LastSeen:
+    """Where tracks were seen last, in order of time: one row each."""
+
+    ids: Ints
+    times_ns: Ints
+    shapes: Floats
+
+    @classmethod
+    def nothing(cls) -> _LastSeen:
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4)))
+
+    def and_of(self, frame: _Waiting, hold_ns: int) -> _LastSeen:
+        """With what is seen in `frame`, without what was seen longer than `hold_ns` before it."""
+        stay = np.flatnonzero(~_among(self.ids, frame.ids) & (frame.time_ns - self.times_ns <= hold_ns))
+        return _LastSeen(
+            np.concatenate([self.ids[stay], frame.ids])[-MAX_REMEMBERED:],
+            np.concatenate([self.times_ns[stay], np.full(len(frame.ids), frame.time_ns)])[-MAX_REMEMBERED:],
+            np.concatenate([self.shapes[stay], frame.shapes])[-MAX_REMEMBERED:],
+        )
 
 
 class LookBack:
@@ -65,7 +88,7 @@ class LookBack:
         self._smooth_ns = min(lookback_ns, SMOOTH_NS)
         self._pending: deque[_Waiting] = deque()
         self._past: deque[_Waiting] = deque(maxlen=MAX_PENDING)
-        self._last_seen: dict[int, tuple[int, Box]] = {}
+        self._last_seen = _LastSeen.nothing()
         self._heads = HeadHold()
         self._epoch = 0
 
@@ -85,8 +108,10 @@ class LookBack:
             self.reset()
         if len(self._pending) >= MAX_PENDING:
             raise PipelineError(f"{MAX_PENDING} frames wait in the look-back and none is taken")
-        ids, shapes = _sightings(tracks) if self._lookback_ns else _sightings(())
-        self._pending.append(_Waiting(sequence, time_ns, self._epoch, tuple(tracks), ids, shapes))
+        table = TrackTable.of(tracks)
+        rows = np.flatnonzero(table.seen)
+        shapes = _shapes(table.detected[rows])
+        self._pending.append(_Waiting(sequence, time_ns, self._epoch, table, rows, table.ids[rows], shapes))
 
     def due(self) -> tuple[int, ...]:
         """Sequence numbers of the frames that have waited long enough, oldest first."""
@@ -103,7 +128,7 @@ class LookBack:
         """What is pushed from now on has nothing to do with what was pushed before (another picture)."""
         self._epoch += 1
 
-    def take(self, sequence: int) -> tuple[Target, ...]:
+    def take(self, sequence: int) -> TargetTable:
         """Where to mask in frame `sequence`, which leaves; frames before it are forgotten.
 
         Raises PipelineError for a frame that does not wait.
@@ -113,7 +138,7 @@ class LookBack:
         if not self._pending or self._pending[0].sequence != sequence:
             raise PipelineError(f"frame {sequence} does not wait in the look-back")
         frame = self._pending.popleft()
-        targets = self._targets(frame) + self._heads.targets(frame.tracks)
+        targets = TargetTable.joined([*self._targets(frame), self._heads.targets(frame.tracks)])
         self._leave(frame)
         return targets
 
@@ -123,25 +148,17 @@ class LookBack:
             return
         if self._past and self._past[-1].epoch != frame.epoch:
             self._past.clear()
-            self._last_seen.clear()
+            self._last_seen = _LastSeen.nothing()
         self._past.append(frame)
         while frame.time_ns - self._past[0].time_ns > self._smooth_ns:
             self._past.popleft()
-        for track in frame.tracks:
-            if track.detected is not None:
-                # taken out first: the dictionary stays in order of time
-                self._last_seen.pop(track.track_id, None)
-                self._last_seen[track.track_id] = (frame.time_ns, track.detected)
-        while self._last_seen:
-            oldest = next(iter(self._last_seen))
-            recent = frame.time_ns - self._last_seen[oldest][0] <= self._hold_ns
-            if recent and len(self._last_seen) <= MAX_REMEMBERED:
-                break
-            del self._last_seen[oldest]
+        self._last_seen = self._last_seen.and_of(frame, self._hold_ns)
 
-    def _targets(self, frame: _Waiting) -> tuple[Target, ...]:
+    def _targets(self, frame: _Waiting) -> tuple[TargetTable, ...]:
+        """Those of the frame's own tracks, and those of tracks that are first seen in a later frame."""
+        tracks = frame.tracks
         if not self._lookback_ns:
-            return tuple(target for track in frame.tracks for target in _targets_of(track, None))
+            return (TargetTable(tracks.kinds, tracks.boxes, tracks.scores, tracks.ids),)
         later = [one for one in self._pending if one.epoch == frame.epoch]
         past = [one for one in self._past if one.epoch == frame.epoch]
         found = places(
@@ -150,62 +167,71 @@ class LookBack:
             reach_s=self._lookback_ns / NANOSECONDS,
             growth_per_s=self._growth_per_s,
         )
-        boxes = dict(zip(found.ids.tolist(), found.boxes.tolist(), strict=True))
-        targets: list[Target] = []
-        for track in frame.tracks:
-            targets += _targets_of(track, boxes.pop(track.track_id, None))
-        if boxes:
-            for one in later:
-                targets += [
-                    Target(track.kind, Box(*boxes.pop(track.track_id)), track.score, track.track_id)
-                    for track in one.tracks
-                    if track.detected is not None and track.track_id in boxes
-                ]
-        return tuple(targets)
+        return _targets_of(tracks, found), _targets_ahead(tracks, found, later)
 
     def _around(self, frame: _Waiting, past: Sequence[_Waiting], later: Sequence[_Waiting]) -> Sightings:
         """The sightings of the window, and before it the last ones of the tracks that are held now."""
-        held = [track.track_id for track in frame.tracks if track.detected is None]
-        lost = [(track_id, *self._last_seen[track_id]) for track_id in held if track_id in self._last_seen]
+        known = self._last_seen
+        lost = np.flatnonzero(_among(known.ids, frame.tracks.ids[~frame.tracks.seen]))
         frames = [*past, frame, *later]
         times = [(one.time_ns - frame.time_ns) / NANOSECONDS for one in frames]
         return Sightings(
-            np.concatenate([np.array([one[0] for one in lost], np.int64), *(one.ids for one in frames)]),
+            np.concatenate([known.ids[lost], *(one.ids for one in frames)]),
             np.concatenate(
                 [
-                    np.array([(one[1] - frame.time_ns) / NANOSECONDS for one in lost], np.float64),
+                    (known.times_ns[lost] - frame.time_ns) / NANOSECONDS,
                     np.repeat(times, [len(one.ids) for one in frames]),
                 ]
             ),
-            np.concatenate([_shapes([one[2] for one in lost]), *(one.shapes for one in frames)]),
+            np.concatenate([known.shapes[lost], *(one.shapes for one in frames)]),
         )
 
 
-def _sightings(tracks: Sequence[Track]) -> tuple[Ints, Floats]:
-    seen = [(track.track_id, track.detected) for track in tracks if track.detected is not None]
-    return np.array([track_id for track_id, _ in seen], np.int64), _shapes([box for _, box in seen])
+def _among(ids: Ints, some: Ints) -> NDArray[np.bool_]:
+    """Which of `ids` are in `some`."""
+    if not len(ids) or not len(some):
+        return np.zeros(len(ids), np.bool_)
+    return np.isin(ids, some)
 
 
-def _shapes(boxes: Sequence[Box]) -> Floats:
-    corners = np.array([(box.x0, box.y0, box.x1, box.y1) for box in boxes], np.float64).reshape(-1, 4)
+def _shapes(boxes: Floats) -> Floats:
+    """Centres and sizes of `boxes`, corners of shape (n, 4)."""
     # far outside any frame, but small enough to compute with
-    np.clip(corners, -FURTHEST, FURTHEST, out=corners)
+    corners = np.clip(boxes, -FURTHEST, FURTHEST)
     low, high = corners[:, :2], corners[:, 2:]
     return np.concatenate([(low + high) / 2, high - low], axis=1)
 
 
-def _targets_of(track: Track, also: Sequence[float] | None) -> tuple[Target, ...]:
-    """One target around both places, or one each where they lie apart."""
-    box = track.box  # a seen track's box holds its detection
-    if also is not None:
-        x0, y0, x1, y1 = also
-        if x1 < box.x0 or box.x1 < x0 or y1 < box.y0 or box.y1 < y0:
-            there = Target(track.kind, Box(x0, y0, x1, y1), track.score, track.track_id)
-            return Target(track.kind, box, track.score, track.track_id), there
-        box = Box(
-            x0 if x0 < box.x0 else box.x0,
-            y0 if y0 < box.y0 else box.y0,
-            x1 if x1 > box.x1 else box.x1,
-            y1 if y1 > box.y1 else box.y1,
-        )
-    return (Target(track.kind, box, track.score, track.track_id),)
+def _targets_of(tracks: TrackTable, found: Places) -> TargetTable:
+    """For each track one target around its box and its place in `found`, or one each where they lie apart."""
+    also = np.full((len(tracks), 4), np.nan)
+    order = np.argsort(found.ids)
+    at = np.searchsorted(found.ids, tracks.ids, sorter=order)
+    at = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros(len(tracks), np.intp)
+    has = found.ids[at] == tracks.ids if len(order) else np.zeros(len(tracks), np.bool_)
+    also[has] = found.boxes[at[has]]
+    box = tracks.boxes  # a seen track's box holds its detection
+    # a NaN is neither larger nor smaller
+    apart = ((also[:, 2:] < box[:, :2]) | (box[:, 2:] < also[:, :2])).any(axis=1)
+    united = np.concatenate([np.fmin(box[:, :2], also[:, :2]), np.fmax(box[:, 2:], also[:, 2:])], axis=1)
+    if not apart.any():
+        return TargetTable(tracks.kinds, united, tracks.scores, tracks.ids)
+    rows = np.repeat(np.arange(len(tracks)), 1 + apart)
+    boxes = np.where(apart[:, None], box, united)[rows]
+    boxes[1:][rows[1:] == rows[:-1]] = also[apart]
+    return TargetTable(tracks.kinds[rows], boxes, tracks.scores[rows], tracks.ids[rows])
+
+
+def _targets_ahead(tracks: TrackTable, found: Places, later: Sequence[_Waiting]) -> TargetTable:
+    """Of the tracks in `found` that the frame itself does not have, in the order in which they come."""
+    new = np.flatnonzero(~_among(found.ids, tracks.ids))
+    if not len(new):
+        return TargetTable.of(())
+    ids = np.concatenate([one.ids for one in later])
+    coming, first = np.unique(ids, return_index=True)
+    first = first[np.searchsorted(coming, found.ids[new])]
+    order = np.argsort(first)
+    first, new = first[order], new[order]
+    kinds = np.concatenate([one.tracks.kinds[one.rows] for one in later])[first]
+    scores = np.concatenate([one.tracks.scores[one.rows] for one in later])[first]
+    return TargetTable(kinds, found.boxes[new], scores, found.ids[new])

@@ -9,12 +9,23 @@ from typing import Literal
 import numpy as np
 
 from veil.config import MaskConfig, PolicyConfig
-from veil.domain.cover import Blur, ChromaMask, Operator, Pixelate, Region, Regions, Solid, strength
-from veil.domain.detection import ObjectClass
+from veil.domain.cover import (
+    Blur,
+    ChromaMask,
+    Operator,
+    Pixelate,
+    Region,
+    Regions,
+    Solid,
+    SolidRects,
+    strength,
+)
+from veil.domain.detection import CODES, KINDS, ObjectClass
 from veil.domain.geometry import EvenRect
 from veil.frames.pool import even
 from veil.mask.polygon import check_polygon, rasterise
-from veil.mask.targets import Target
+from veil.mask.sightings import Floats, Ints
+from veil.mask.targets import Target, TargetTable
 from veil.mask.unite import unite
 
 FURTHEST = 1e6
@@ -28,6 +39,11 @@ class _Zone:
     area: ChromaMask
     policy: PolicyConfig
     classes: frozenset[ObjectClass]
+
+    @property
+    def codes(self) -> list[int]:
+        """Of its classes."""
+        return [CODES[kind] for kind in self.classes]
 
 
 class MaskPolicy:
@@ -50,7 +66,7 @@ class MaskPolicy:
 
     def __init__(self, config: MaskConfig, width: int, height: int) -> None:
         self._width, self._height = even(width), even(height)
-        self._policies = {
+        of_class = {
             ObjectClass.FACE: config.face,
             ObjectClass.PLATE: config.plate,
             ObjectClass.HEAD: config.head,
@@ -69,62 +85,84 @@ class MaskPolicy:
         self._zones = sorted(
             zones, key=lambda zone: (strength(operator_of(zone.policy)), zone.policy.margin), reverse=True
         )
+        # Of each class, then of each zone; a head without a policy has a place too, which nobody is given.
+        classes = [of_class[kind] for kind in KINDS]
+        self._of_class = np.array(
+            [place if policy is not None else -1 for place, policy in enumerate(classes)], np.int64
+        )
+        self._policies = [policy or config.face for policy in classes]
+        self._policies += [zone.policy for zone in self._zones]
+        self._margins = np.array([policy.margin for policy in self._policies])[:, None]
+        self._least = np.array([policy.min_size for policy in self._policies])[:, None]
+        operators = [operator_of(policy) for policy in self._policies]
+        operators += [region.operator for region in self._always]
+        self._all_solid = all(operator == SolidRects.OPERATOR for operator in operators)
 
     def cover(self, sequence: int, detectors: tuple[str, ...], targets: Sequence[Target]) -> Regions:
         """The cover of frame `sequence`, on which `detectors` really ran (ValueError where none did)."""
         return Regions(sequence, detectors, self.regions(targets))
 
-    def regions(self, targets: Sequence[Target]) -> tuple[Region, ...]:
+    def regions(self, targets: Sequence[Target]) -> Sequence[Region]:
         """What is painted for `targets`, and the zones that always are."""
-        hidden = [
-            (target.box, policy) for target in targets if (policy := self.policy_of(target)) is not None
-        ]
-        if not hidden:
+        table = TargetTable.of(targets)
+        policies = self._policies_of(table)
+        hidden = np.flatnonzero(policies >= 0)
+        if not len(hidden):
             return self._always
-        corners = np.array([(box.x0, box.y0, box.x1, box.y1) for box, _ in hidden], np.float64)
-        margins = np.array([policy.margin for _, policy in hidden])[:, None]
-        least = np.array([policy.min_size for _, policy in hidden])[:, None]
-        np.clip(corners, -FURTHEST, FURTHEST, out=corners)
-        # A detector's box may be the wrong way round; the tracker turns it, stills have none.
-        low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
-        corners = np.concatenate([low, high], axis=1)
-        sides = corners[:, 2:] - corners[:, :2]
-        grow = sides * margins
-        grow += np.maximum(0, least - sides - 2 * grow) / 2
-        # outwards to even pixels, within the slot
-        size = (self._width, self._height)
-        low = np.clip(np.floor((corners[:, :2] - grow) / 2) * 2, 0, size)
-        high = np.clip(np.ceil((corners[:, 2:] + grow) / 2) * 2, 0, size)
-        rects = np.concatenate([low, high], axis=1).astype(np.int64)
-        # a dictionary for its order: boxes that are the same are painted once
+        policies = policies[hidden]
+        edges = self._edges(table.boxes[hidden], self._margins[policies], self._least[policies])
+        inside = np.flatnonzero((edges[:, :2] < edges[:, 2:]).all(axis=1))
+        if self._all_solid:
+            # a dictionary for its order: boxes that are the same are painted once
+            once = dict.fromkeys(map(tuple, edges[inside].tolist()))
+            rects = SolidRects(np.array(list(once), np.int64).reshape(-1, 4))
+            return (*self._always, *rects) if self._always else rects
         shapes = dict.fromkeys(
-            (*rect, policy.operator, policy.cells, policy.resolution)
-            for rect, (_, policy) in zip(rects.tolist(), hidden, strict=True)
-            if rect[0] < rect[2] and rect[1] < rect[3]
+            (*rect, operator_of(self._policies[policy]))
+            for rect, policy in zip(edges[inside].tolist(), policies[inside].tolist(), strict=True)
         )
         return unite(
-            tuple(
-                Region(EvenRect(x0, y0, x1, y1), _operator(name, cells, resolution))
-                for x0, y0, x1, y1, name, cells, resolution in shapes
-            ),
+            tuple(Region(EvenRect(x0, y0, x1, y1), operator) for x0, y0, x1, y1, operator in shapes),
             self._always,
         )
 
     def policy_of(self, target: Target) -> PolicyConfig | None:
         """The policy that holds for `target`; None for a head that is not hidden on its own."""
+        (index,) = self._policies_of(TargetTable.of((target,))).tolist()
+        return None if index < 0 else self._policies[index]
+
+    def _policies_of(self, targets: TargetTable) -> Ints:
+        """For each target the place of its policy, -1 for none."""
+        policies = self._of_class[targets.kinds]
         if self._zones:
-            row = self._cell(target.box.y0, target.box.y1, self._height)
-            column = self._cell(target.box.x0, target.box.x1, self._width)
-            for zone in self._zones:
-                if target.kind in zone.classes and zone.area.cells[row, column]:
-                    return zone.policy
-        return self._policies[target.kind]
+            boxes = targets.boxes
+            rows = self._cells(boxes[:, 1], boxes[:, 3], self._height)
+            columns = self._cells(boxes[:, 0], boxes[:, 2], self._width)
+            # the strongest last: it has the last word
+            for index, zone in reversed(list(enumerate(self._zones))):
+                within = zone.area.cells[rows, columns] & np.isin(targets.kinds, zone.codes)
+                policies[within] = len(KINDS) + index
+        return policies
+
+    def _edges(self, boxes: Floats, margins: Floats, least: Floats) -> Ints:
+        """Boxes with their margin and least size, outwards to even pixels, within the slot."""
+        corners = np.clip(boxes, -FURTHEST, FURTHEST)
+        # A detector's box may be the wrong way round; the tracker turns it, stills have none.
+        low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
+        sides = high - low
+        grow = sides * margins
+        grow += np.maximum(0, least - sides - 2 * grow) / 2
+        size = (self._width, self._height)
+        low = np.clip(np.floor((low - grow) / 2) * 2, 0, size)
+        high = np.clip(np.ceil((high + grow) / 2) * 2, 0, size)
+        return np.concatenate([low, high], axis=1).astype(np.int64)
 
     @staticmethod
-    def _cell(low: float, high: float, size: int) -> int:
-        """Chroma row or column of the middle of that part of a box which lies in the picture."""
-        middle = (min(max(low, 0), size) + min(max(high, 0), size)) / 2
-        return min(int(middle) // 2, size // 2 - 1)
+    def _cells(low: Floats, high: Floats, size: int) -> Ints:
+        """Chroma rows or columns of the middle of that part of each box which lies in the picture."""
+        middle = (np.clip(low, 0, size) + np.clip(high, 0, size)) / 2
+        cells: Ints = np.minimum(middle.astype(np.int64) // 2, size // 2 - 1)
+        return cells
 
 
 def operator_of(policy: PolicyConfig) -> Operator:

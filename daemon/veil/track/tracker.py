@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from veil.config import TrackerConfig
 from veil.domain.clock import NANOSECONDS
-from veil.domain.detection import Detection, ObjectClass
-from veil.domain.geometry import Box
+from veil.domain.detection import KINDS, Detection, DetectionTable, ObjectClass
 from veil.domain.thresholds import ClassThresholds
-from veil.domain.track import Track, TrackState
+from veil.domain.track import TrackTable
 from veil.errors import DetectorError
 from veil.track import motion
 from veil.track.match import duplicates, match
@@ -25,8 +24,6 @@ FURTHEST = 1e6
 TRAIL = 0.5
 """A held box also covers an object that goes on at this share of its speed."""
 
-_KINDS = tuple(ObjectClass)
-_CODES = {kind: code for code, kind in enumerate(_KINDS)}
 _EVERYTHING = ClassThresholds(score=0.0, low=0.0)
 
 
@@ -45,7 +42,7 @@ class Tracker:
     """
 
     def __init__(self, config: TrackerConfig, thresholds: Mapping[ObjectClass, ClassThresholds]) -> None:
-        limits = [thresholds.get(kind, _EVERYTHING) for kind in _KINDS]
+        limits = [thresholds.get(kind, _EVERYTHING) for kind in KINDS]
         self._score = np.array([limit.score for limit in limits])
         self._low = np.array([limit.low for limit in limits])
         self._min_size = np.array([limit.min_size for limit in limits])
@@ -63,7 +60,7 @@ class Tracker:
         self._rows = np.zeros(0, TRACK)
         self._now_ns = None
 
-    def update(self, detections: Sequence[Detection], now_ns: int) -> tuple[Track, ...]:
+    def update(self, detections: Sequence[Detection], now_ns: int) -> TrackTable:
         """Tracks at the frame of media time `now_ns`; a time before the last one resets first.
 
         Raises DetectorError for boxes or scores that are not finite; tracks are as they were then.
@@ -158,40 +155,32 @@ class Tracker:
         self._next_id += count
         return ids
 
-    def _tracks(self, detected: Floats, now_ns: int) -> tuple[Track, ...]:
+    def _tracks(self, detected: Floats, now_ns: int) -> TrackTable:
         rows = self._rows
         carried = motion.boxes_of(rows, now_ns=now_ns, growth_per_s=self._growth_per_s, trail=TRAIL)
         # fmin and fmax pass over the NaN of what is not seen
         where = np.concatenate(
             [np.fmin(carried[:, :2], detected[:, :2]), np.fmax(carried[:, 2:], detected[:, 2:])], axis=1
         )
-        columns = (rows[name].tolist() for name in ("id", "kind", "score", "first_ns", "last_ns"))
-        seen = np.isfinite(detected[:, 0]).tolist()
-        return tuple(
-            Track(
-                track_id,
-                _KINDS[kind],
-                TrackState.SEEN if is_seen else TrackState.HELD,
-                Box(*box),
-                Box(*found) if is_seen else None,
-                score,
-                first_ns,
-                last_ns,
-            )
-            for is_seen, found, box, track_id, kind, score, first_ns, last_ns in zip(
-                seen, detected.tolist(), where.tolist(), *columns, strict=True
-            )
+        # copies: the rows move on, the table stays
+        columns = {name: rows[name].copy() for name in ("id", "kind", "score", "first_ns", "last_ns")}
+        return TrackTable(
+            columns["id"],
+            columns["kind"],
+            where,
+            detected,
+            columns["score"],
+            columns["first_ns"],
+            columns["last_ns"],
         )
 
 
 def _arrays(detections: Sequence[Detection]) -> tuple[NDArray[np.int64], Floats, Floats]:
     """Class codes, upright clipped boxes (n, 4) and scores. Raises DetectorError for what is not finite."""
-    kinds = np.array([_CODES[found.kind] for found in detections], np.int64)
-    corners = [(box.x0, box.y0, box.x1, box.y1) for box in (found.box for found in detections)]
-    boxes = np.array(corners, np.float64).reshape(-1, 4)
-    scores = np.array([found.score for found in detections], np.float64)
+    table = DetectionTable.of(detections)
+    boxes, scores = table.boxes, table.scores
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise DetectorError("The detector answered with a box or a score that is not finite.")
-    np.clip(boxes, -FURTHEST, FURTHEST, out=boxes)
+    boxes = np.clip(boxes, -FURTHEST, FURTHEST)
     low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
-    return kinds, np.concatenate([low, high], axis=1), scores
+    return table.kinds, np.concatenate([low, high], axis=1), scores
