@@ -153,6 +153,13 @@ class ThresholdConfig(Section):
         description="score (0..1) from which it extends a track; unset: the bundle's",
         examples=[0.1],
     )
+    large: float | None = Field(
+        None,
+        ge=0,
+        le=0.6,
+        description="score (0..1) that a box of a fifth of a video's height needs; unset: the bundle's",
+        examples=[0.35],
+    )
     min_size: float = Field(
         0.0, ge=0, le=24, description="pixels of the shorter side, in the frame; smaller ones are ignored"
     )

@@ -27,6 +27,7 @@ class Threshold:
 
     score: float
     low: float
+    large: float = 0.0
 
 
 SIZES = {"veil-s": (640, 384), "veil-n": (320, 320)}
@@ -123,7 +124,8 @@ def write_manifest(folder: Path, release: Release) -> None:
     ]
     for name in CLASSES:
         t = release.thresholds[name]
-        lines += [f"[thresholds.{name}]", f"score = {t.score:.2f}", f"low = {t.low:.2f}", ""]
+        bounds = [f"score = {t.score:.2f}", f"low = {t.low:.2f}", f"large = {t.large:.2f}"]
+        lines += [f"[thresholds.{name}]", *bounds, ""]
     lines += ["[selftest]", f"min_recall = {release.min_recall}", "", "[files]"]
     (folder / "bundle.toml").write_text("\n".join(lines) + "\n" + hashes(folder))
 

@@ -26,7 +26,10 @@ GREEN = (0, 255, 0)
 
 
 def config(folder: Path, **settings: object) -> DetectorConfig:
-    return DetectorConfig.model_validate({"bundle": "spot", "bundle_dir": folder, **settings})
+    # however busy the machine: the time budget has tests of its own
+    return DetectorConfig.model_validate(
+        {"bundle": "spot", "bundle_dir": folder, "time_budget_ms": 1000.0, **settings}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +155,17 @@ def test_detections_below_the_masking_score_are_reported_down_to_low(bundles: Pa
     assert found
     assert all(0.12 <= each.score < 0.30 for each in found)
     assert not load_detector(config(bundles, thresholds={"face": {"low": 0.3}})).detect(raw).detections
+
+
+def test_a_large_box_needs_more_in_moving_pictures_and_not_in_stills(bundles: Path) -> None:
+    raw = frame(scene(640, 48, (320, 10, 30), colour=(0, 43, 0)))  # boxes are 16 pixels large
+    plain = load_detector(config(bundles)).detect(raw).detections
+    strict = load_detector(config(bundles, thresholds={"face": {"large": 0.6}}))
+    largest = max(max(each.box.width, each.box.height) for each in plain)
+    assert largest >= 0.2 * 48
+    assert all(each.score < 0.6 for each in plain)
+    assert all(max(each.box.width, each.box.height) < 0.2 * 48 for each in strict.detect(raw).detections)
+    assert EveryTile(strict).detect(raw).detections == plain
 
 
 def test_a_masked_or_released_frame_is_not_looked_at(detector: BundleDetector) -> None:

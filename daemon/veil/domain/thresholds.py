@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SMALL, LARGE = 0.06, 0.2
+"""A box's longer side as a share of the picture's shorter one: from where on the bound for large boxes rises,
+and from where on it is `ClassThresholds.large`."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassThresholds:
@@ -14,6 +18,9 @@ class ClassThresholds:
         low: a detection at or above it extends a track that exists already; at most `score`.
         min_size: pixels of the box's shorter side in the frame; smaller detections extend tracks, but do not
             start one.
+        large: in moving pictures, the score below which a box of LARGE is not believed at all; from SMALL on
+            the bound rises to it from `low`. Detectors are sure of what is large and near, and what is
+            masked in error there hides most of the picture.
 
     Raises:
         ValueError: when the numbers do not hold together (NaN included).
@@ -22,9 +29,12 @@ class ClassThresholds:
     score: float
     low: float
     min_size: float = 0.0
+    large: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.low <= self.score <= 1.0:
             raise ValueError(f"thresholds need 0 <= low <= score <= 1, not {self.low} and {self.score}")
+        if not 0.0 <= self.large <= 1.0:
+            raise ValueError(f"a score is between 0 and 1, not {self.large}")
         if not 0.0 <= self.min_size < float("inf"):
             raise ValueError(f"a minimum size is in pixels, finite and not negative, not {self.min_size}")
