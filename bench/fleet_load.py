@@ -22,9 +22,10 @@ from sqlalchemy import Engine, text
 from fleet.processes import ENVIRONMENT, Process, fleet_settings
 from fleet_house import Broker, free_ports, wait_for
 from postgres import Postgres, postgres
+from veil_fleet.roles import Role
 from veil_fleet.store.engine import open_engine
 from veil_fleet.store.schema import migrate
-from veil_fleet.users import Role, add_user
+from veil_fleet.users import add_user
 
 PASSWORD = "a long enough password"  # noqa: S105  of a database that lives for minutes
 PAGES = 60

@@ -27,6 +27,7 @@ from sqlalchemy import bindparam, insert, update
 from veil.audit.event import timestamp
 from veil.messages.health import BoxHealth, CameraCondition, CameraHealth, Health
 from veil_fleet import users
+from veil_fleet.roles import Role
 from veil_fleet.settings import FleetSettings, load_settings
 from veil_fleet.store import tables
 from veil_fleet.store.engine import open_engine, writing
@@ -90,7 +91,7 @@ def health_of(name: str, now_ms: int) -> str:
 def fill(settings: FleetSettings, boxes: int) -> None:
     engine = open_engine(settings)
     migrate(engine)
-    users.add_user(engine, "bench", users.Role.VIEWER, PASSWORD)
+    users.add_user(engine, "bench", Role.VIEWER, PASSWORD)
     now_ms = time.time_ns() // 1_000_000
     rows = [
         {

@@ -26,11 +26,11 @@ from veil.audit.tree import Frontier, leaf_hash
 from veil.messages.health import BoxHealth, CameraCondition, CameraHealth, Health
 from veil_fleet import users
 from veil_fleet.keyfile import make_key
+from veil_fleet.roles import Role
 from veil_fleet.settings import FleetSettings, load_settings
 from veil_fleet.store import tables
 from veil_fleet.store.engine import open_engine, writing
 from veil_fleet.store.schema import migrate
-from veil_fleet.users import Role
 from veil_fleet.web.app import create_app
 from veil_fleet.web.house import wall_ms
 

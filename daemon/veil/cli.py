@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import os
-import signal
 import sys
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import cv2
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from veil import __version__
 from veil.cli_log import app as log_app
-from veil.config import DEFAULT_PATH, Config
-from veil.config_load import load_config
-from veil.errors import UsageError, VeilError
+from veil.command_line import DEFAULT_PATH, config_path, run_command
+from veil.errors import UsageError
+
+if TYPE_CHECKING:
+    from veil.config import Config
 
 app = typer.Typer(
     name="veil",
@@ -49,9 +34,9 @@ ConfigOption = Annotated[
 
 
 def _config(path: Path | None) -> Config:
-    if path is None and DEFAULT_PATH.exists():
-        path = DEFAULT_PATH
-    config = load_config(path, os.environ)
+    from veil.config_load import load_config
+
+    config = load_config(config_path(path), os.environ)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return config
@@ -64,18 +49,6 @@ def _root(
     if version:
         print(f"veil {__version__}")
         raise typer.Exit
-
-
-class _FrameRate(ProgressColumn):
-    """Frames a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.0f} fps")
-
-
-def _moved(bar: Progress, task: TaskID, done: int) -> None:
-    bar.update(task, completed=done)
 
 
 @app.command()
@@ -132,55 +105,17 @@ def anonymize(
     bundle: Annotated[str | None, typer.Option(help="Bundle in place of the configured one.")] = None,
 ) -> None:
     """Write anonymized copies of files. An output has its name only once it is complete."""
-    from veil.anonymize import Anonymizer, frames_of, plan
-    from veil.audit.log import EventLog, Unlogged
-    from veil.detect.detector import EveryTile, load_detector
-    from veil.domain.clock import SystemClock
+    from veil.anonymize import plan
+    from veil.cli_anonymize import anonymize_files
     from veil.host.secrecy import forbid_memory_dumps
-    from veil.host.turns import take_short_turns
 
     forbid_memory_dumps()
-    take_short_turns()
-    cv2.setNumThreads(1)
     jobs = plan(source, output, overwrite=force)
     settings = _config(config).camera_for("file", str(source))
     if bundle is not None:
         detector_config = settings.detector.model_copy(update={"bundle": bundle})
         settings = settings.model_copy(update={"detector": detector_config})
-    clock = SystemClock()
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        _FrameRate(),
-        TimeRemainingColumn(),
-    )
-    failed: list[VeilError] = []
-    with ExitStack() as scope:
-        log = (
-            scope.enter_context(EventLog(evidence, "file", clock, reserve_bytes=0))
-            if evidence
-            else Unlogged()
-        )
-        # A file waits: what is found in it must not depend on how busy the machine is.
-        unhurried = settings.detector.model_copy(update={"time_budget_ms": math.inf})
-        detector = scope.enter_context(load_detector(unhurried))
-        worker = Anonymizer(settings, detector, log, clock, still_detector=EveryTile(detector))
-        bar = scope.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
-        for job in jobs:
-            task = bar.add_task(job.source.name, total=frames_of(job))
-            try:
-                result = worker.run(job, partial(_moved, bar, task))
-            except VeilError as error:
-                if len(jobs) == 1:
-                    raise
-                failed.append(error)
-                _complain(error)
-                continue
-            print(f"{job.output}: {result.frames} frames, {result.masks} masks, {result.whole} hidden whole")
-    if failed:
-        raise typer.Exit(failed[0].exit_code)
+    raise typer.Exit(anonymize_files(jobs, settings, evidence))
 
 
 @app.command()
@@ -223,32 +158,13 @@ def detect(
 @app.command()
 def doctor(config: ConfigOption = None) -> None:
     """Check this machine and its configuration; say for each finding what to do."""
+    from rich.console import Console
+
     from veil.doctor import is_well, render, run_checks
 
-    path = config if config is not None else (DEFAULT_PATH if DEFAULT_PATH.exists() else None)
-    findings = run_checks(path)
+    findings = run_checks(config_path(config))
     render(findings, Console())
     raise typer.Exit(0 if is_well(findings) else 1)
-
-
-def _complain(error: VeilError) -> None:
-    print(f"veil: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"      {error.hint}", file=sys.stderr)
-
-
-def run_command(command: typer.Typer) -> None:
-    """Runs a command line. Errors of ours are printed without a trace; a broken pipe is not an error."""
-    try:
-        command()
-    except VeilError as error:
-        _complain(error)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # Native threads (codecs, runtimes) that hang must not hold the process: the supervisor is waiting.
-        os._exit(error.exit_code)
-    except BrokenPipeError:
-        os._exit(128 + signal.SIGPIPE)
 
 
 def main() -> None:

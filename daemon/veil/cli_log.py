@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from veil.audit.event import Value, said
-from veil.audit.export import Segment, Span, export, list_segments
-from veil.audit.findings import Finding, Report
-from veil.audit.note import VerifierKey
-from veil.audit.requests import ROTATE_KEY, Request, ask
-from veil.audit.show import Wanted, show
-from veil.audit.show import follow as show_on
-from veil.audit.verify import Demands, read_anchor, verify, verify_chain
-from veil.config import DEFAULT_PATH
-from veil.config_load import load_config
-from veil.domain.clock import SystemClock
+from veil.command_line import config_path
 from veil.errors import EvidenceError, KeyFormatError, UsageError
+
+if TYPE_CHECKING:
+    from veil.audit.export import Segment
+    from veil.audit.note import VerifierKey
 
 app = typer.Typer(
     name="log",
@@ -55,6 +46,9 @@ def verify_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,  # noqa: FBT002
 ) -> None:
     """Check evidence offline. Exit code 0: it holds; 10: findings; 2: the call cannot be taken."""
+    from veil.audit.verify import Demands, read_anchor, verify, verify_chain
+    from veil.cli_log_report import print_report, report_data
+
     demands = Demands(_pinned(key), None if anchor is None else read_anchor(anchor), complete)
     if folder.is_file() and demands == Demands():
         message = (
@@ -67,57 +61,8 @@ def verify_command(
     if as_json:
         print(json.dumps(report_data(report)))
     else:
-        _print_report(folder, report)
+        print_report(folder, report)
     raise typer.Exit(0 if report.ok else _FINDINGS)
-
-
-def report_data(report: Report) -> dict[str, object]:
-    """The report as `--json` prints it."""
-    logs = {}
-    for name, counts in report.logs.items():
-        logs[name] = asdict(counts)
-        if not logs[name].pop("witnessed"):
-            continue
-        logs[name]["witnessed"] = 1
-    return {
-        "ok": report.ok,
-        "findings": [_finding_data(finding) for finding in report.findings],
-        "warnings": [_finding_data(finding) for finding in report.warnings],
-        "logs": logs,
-        "key_pinned": report.key_pinned,
-    }
-
-
-def _finding_data(finding: Finding) -> dict[str, object]:
-    return {
-        "code": finding.code,
-        "log": finding.log,
-        "line": finding.line,
-        "seq": finding.sequence,
-        "text": finding.text,
-    }
-
-
-def _pinned(text: str | None) -> VerifierKey | None:
-    try:
-        return None if text is None else VerifierKey.parse(text)
-    except KeyFormatError as error:
-        # Of the call, not of the evidence.
-        raise UsageError(error.message, hint=error.hint) from None
-
-
-def _print_report(folder: Path, report: Report) -> None:
-    for finding in report.findings:
-        print(finding)
-    for warning in report.warnings:
-        print(f"warning: {warning}")
-    for name, counts in report.logs.items():
-        copy = ", a witness's copy" if counts.witnessed else ""
-        print(f"{name}: {counts.events} events, {counts.signed} signed, {counts.cosigned} cosigned{copy}")
-    if not report.key_pinned:
-        print("No key was given: the logs are held against themselves only, and whoever had the folder could")
-        print("have made all of it anew. Give --key, as the fleet manager or the installer knows it.")
-    print(f"{folder}: {'holds' if report.ok else 'DOES NOT HOLD'}")
 
 
 @app.command("show")
@@ -132,6 +77,11 @@ def show_command(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events come.")] = False,  # noqa: FBT002
 ) -> None:
     """Print events for people. What is printed is not verified: `veil log verify` does that."""
+    from rich.console import Console
+
+    from veil.audit.show import Wanted, show
+    from veil.audit.show import follow as show_on
+
     wanted = Wanted(log, kind, start and _iso(_time_us(start)), end and _iso(_time_us(end)))
     try:
         (show_on if follow else show)(place, wanted, Console(highlight=False, soft_wrap=True))
@@ -154,6 +104,10 @@ def export_command(
 
     On a box, taking recordings out is itself an event: it is in the log before anything is copied.
     """
+    from veil.audit.event import said
+    from veil.audit.export import Span, export, list_segments
+    from veil.audit.verify import verify
+
     span = Span(_time_us(start), _time_us(end))
     if span.start_us >= span.end_us:
         raise UsageError("--from is not before --to.")
@@ -176,15 +130,36 @@ def rotate_key_command(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file.")] = None,
 ) -> None:
     """Replace the signing key, by the running agent or, where none runs, here. The old one signs no more."""
-    path = config if config is not None else (DEFAULT_PATH if DEFAULT_PATH.exists() else None)
-    box = load_config(path, os.environ).box
+    from veil.audit.requests import ROTATE_KEY, Request, ask
+    from veil.config_load import load_config
+    from veil.domain.clock import SystemClock
+
+    box = load_config(config_path(config), os.environ).box
     ask(box.state_dir, Request(ROTATE_KEY, {}), box.name, SystemClock(), _ANSWER_S)
     newest = (box.state_dir / "log" / "keys.jsonl").read_bytes().splitlines()[-1]
     print(f"The box signs with {json.loads(newest)['new']}")
 
 
+def _pinned(text: str | None) -> VerifierKey | None:
+    if text is None:
+        return None
+    from veil.audit.note import VerifierKey
+
+    try:
+        return VerifierKey.parse(text)
+    except KeyFormatError as error:
+        # Of the call, not of the evidence.
+        raise UsageError(error.message, hint=error.hint) from None
+
+
 def _note_access(folder: Path, segments: list[Segment], start: str, end: str) -> None:
     """On a box: an event of its own log. A copy of a box's logs has nobody to tell."""
+    import getpass
+
+    from veil.audit.event import Value, said
+    from veil.audit.requests import Request, ask
+    from veil.domain.clock import SystemClock
+
     logs = folder.resolve()
     state = logs.parent if (logs / "keys.jsonl").exists() else logs.parent.parent
     if not (state / "keys").is_dir() or not (state / "log").is_dir():

@@ -21,7 +21,6 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from veil.domain.detection import ObjectClass
 from veil.domain.geometry import Polygon
 
-DEFAULT_PATH = Path("/etc/veil/veil.toml")
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 BOX_LOG = "box"
 """The name of the box's own log; no camera can have it."""

@@ -19,6 +19,7 @@ FLEET_CONNECTIONS = 64
 SPARE_CONNECTIONS = 64
 """Above the number of boxes: one that comes back before its old connection is given up needs a second one."""
 
+BROKER = "broker"
 COLLECTOR, OPERATOR, DASHBOARD = "fleet-collector", "fleet-operator", "fleet-dashboard"
 IDENTITIES = (COLLECTOR, OPERATOR, DASHBOARD)
 RESERVED_PREFIX = "fleet-"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from typing import Annotated
 
 import typer
 
 from veil import __version__
-from veil.errors import VeilError
+from veil.command_line import run_command
 from veil_fleet import cli_commands, cli_enrol, cli_serve, cli_users
 
 app = typer.Typer(
@@ -31,24 +29,6 @@ def _root(
         raise typer.Exit
 
 
-def _complain(error: VeilError) -> None:
-    print(f"veil-fleet: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"            {error.hint}", file=sys.stderr)
-
-
-def run_command(command: typer.Typer) -> None:
-    """Runs a command line. Errors of ours are printed without a trace; a broken pipe is not an error."""
-    try:
-        command()
-    except VeilError as error:
-        _complain(error)
-        sys.stdout.flush()
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        os._exit(128 + signal.SIGPIPE)
-
-
 # Each part has a `register(app)` that adds its commands; one line a part.
 cli_enrol.register(app)
 cli_serve.register(app)
@@ -57,7 +37,7 @@ cli_users.register(app)
 
 
 def main() -> None:
-    run_command(app)
+    run_command(app, "veil-fleet", sys.exit)
 
 
 if __name__ == "__main__":

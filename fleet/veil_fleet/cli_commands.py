@@ -9,17 +9,15 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
-from veil.audit.note import ED25519, SigningKey
 from veil.errors import CommandError, UsageError
-from veil.messages.command import Arguments, Command, Result
-from veil_fleet.commands import KEY_FILE, OperatorLink, fetch_manifest, make_body, operator_link, send
-from veil_fleet.keyfile import make_key, read_key
-from veil_fleet.settings import load_settings
+
+if TYPE_CHECKING:
+    from veil.messages.command import Result
+    from veil_fleet.commands import Operator
 
 _DEFAULT_TIMEOUT_S = 20.0
 
@@ -45,16 +43,12 @@ class _Asked:
     """What all commands have in common."""
 
     device: str
-    link: OperatorLink
-    key: SigningKey
-    timeout_s: float
+    operator: Operator
 
-    def ask(self, command: Command, camera: str | None = None) -> Result:
-        try:
-            body = make_body(self.device, command, Arguments(camera=camera), time.time_ns())
-        except ValidationError:
-            raise UsageError("That is no name of a box or of a camera.") from None
-        return asyncio.run(send(self.link, body, self.key, self.timeout_s))
+    def ask(self, command: str, camera: str | None = None) -> Result:
+        from veil.messages.command import Command
+
+        return asyncio.run(self.operator.ask(self.device, Command(command), camera))
 
 
 @commands.callback()
@@ -68,23 +62,24 @@ def _common(
 ) -> None:
     if context.resilient_parsing:
         return
-    settings = load_settings(config)
-    key = read_key(settings.folder / KEY_FILE, ED25519)
-    context.obj = _Asked(device, operator_link(settings), key, timeout)
+    from veil_fleet.commands import Operator
+    from veil_fleet.settings import load_settings
+
+    context.obj = _Asked(device, Operator.open(load_settings(config), timeout))
 
 
 @commands.command()
 def ping(context: typer.Context) -> None:
     """Whether the box answers, and which version it runs."""
     began = time.monotonic()
-    result = _asked(context).ask(Command.PING)
+    result = _asked(context).ask("ping")
     print(f"{_asked(context).device}: {result.version} ({(time.monotonic() - began) * 1000:.0f} ms)")
 
 
 @commands.command()
 def reload(context: typer.Context) -> None:
     """Read the configuration again; cameras whose part changed are restarted."""
-    restarted = _asked(context).ask(Command.RELOAD).restarted or ()
+    restarted = _asked(context).ask("reload").restarted or ()
     print(f"restarted: {', '.join(restarted)}" if restarted else "nothing to restart")
 
 
@@ -93,7 +88,7 @@ def restart_camera(
     context: typer.Context, name: Annotated[str, typer.Argument(help="Name of the camera.")]
 ) -> None:
     """End a camera's process; its supervisor starts it again."""
-    _asked(context).ask(Command.RESTART_CAMERA, name)
+    _asked(context).ask("restart_camera", name)
     print(f"{name} is asked to restart")
 
 
@@ -104,7 +99,7 @@ def snapshot(
     out: Annotated[Path, typer.Option("--out", "-o", help="File for the JPEG; one that is there is kept.")],
 ) -> None:
     """The camera's newest masked picture. The box logs the access."""
-    result = _asked(context).ask(Command.SNAPSHOT, name)
+    result = _asked(context).ask("snapshot", name)
     try:
         picture = base64.b64decode(result.jpeg or "", validate=True)
     except binascii.Error:
@@ -128,20 +123,17 @@ def manifest(
 ) -> None:
     """The events of the segments in a time range, one a line as in the log. The box logs the access."""
     asked = _asked(context)
-    try:
-        segments = asyncio.run(
-            fetch_manifest(
-                asked.link, asked.device, name, _time(start), _time(end), asked.key, asked.timeout_s
-            )
-        )
-    except ValidationError:
-        raise UsageError("That is no name of a box or of a camera.") from None
-    for segment in segments:
+    for segment in asyncio.run(asked.operator.manifest(asked.device, name, _time(start), _time(end))):
         print(segment.line)
 
 
 def command_key(config: ConfigOption = None) -> None:
     """Print the command key's public part, for fleet.command_keys of the boxes; made where there is none."""
+    from veil.audit.note import ED25519
+    from veil_fleet.commands import KEY_FILE
+    from veil_fleet.keyfile import make_key
+    from veil_fleet.settings import load_settings
+
     settings = load_settings(config)
     if not settings.folder.is_dir():
         raise UsageError(f"{settings.folder} is no folder.", hint="Make one with: veil-fleet init")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from veil.audit.note import COSIGNATURE_V1, ED25519, VerifierKey
 from veil.errors import UsageError
-from veil_fleet.broker import IDENTITIES, BrokerSettings
-from veil_fleet.enrol import BROKER, Enrolment, Site
-from veil_fleet.keyfile import read_key
-from veil_fleet.settings import FleetSettings, load_settings
-from veil_fleet.witness_keys import witness_keys
+from veil_fleet.broker import BROKER, IDENTITIES, BrokerSettings
+
+if TYPE_CHECKING:
+    from veil.audit.note import VerifierKey
+    from veil_fleet.enrol import Enrolment
+    from veil_fleet.settings import FleetSettings
 
 ConfigOption = Annotated[
     Path | None,
@@ -53,6 +53,10 @@ def init(
     """Set a fleet up: authorities, certificates of broker and fleet manager, signing keys, fleet.toml."""
     if port == fleet_port:
         raise UsageError("Boxes and fleet manager need two ports.", hint="Give another --fleet-port.")
+    from veil.audit.note import COSIGNATURE_V1
+    from veil_fleet.enrol import Enrolment, Site
+    from veil_fleet.keyfile import read_key
+
     made = Enrolment.create(folder, Site(tuple(host), port, fleet_port))
     print(f"{folder}: a fleet whose broker is {host[0]}, port {port}.")
     print("Keep its .key files secret, and a backup of it.")
@@ -75,6 +79,8 @@ def enroll(
     config: ConfigOption = None,
 ) -> None:
     """Make a box's certificate, and all that it needs to connect."""
+    from veil_fleet.settings import load_settings
+
     _issue(load_settings(config), device, site, out, csr, log_key, known=renew)
 
 
@@ -85,6 +91,9 @@ def renew(
     config: ConfigOption = None,
 ) -> None:
     """Make another certificate; the one before holds until it ends, or until `revoke NAME --superseded`."""
+    from veil_fleet.enrol import Enrolment
+    from veil_fleet.settings import load_settings
+
     settings = load_settings(config)
     if name != BROKER and name not in IDENTITIES:
         _issue(settings, name, None, out, csr, None, known=True)
@@ -105,6 +114,8 @@ def revoke(
 ) -> None:
     """End certificates: the broker refuses them once it has the new lists."""
     from veil_fleet import device_rows
+    from veil_fleet.enrol import Enrolment
+    from veil_fleet.settings import load_settings
 
     settings = load_settings(config)
     fleet = Enrolment.open(settings.folder)
@@ -128,6 +139,9 @@ def certificates(
     config: ConfigOption = None,
 ) -> None:
     """List certificates, the newest of each name last."""
+    from veil_fleet.enrol import Enrolment
+    from veil_fleet.settings import load_settings
+
     now = datetime.now(UTC)
     found = Enrolment.open(load_settings(config).folder).certificates()
     if within is not None:
@@ -163,6 +177,8 @@ def broker_config(
     user: Annotated[str, typer.Option(help="System account of the broker; unset: the package's own.")] = "",
 ) -> None:
     """Write mosquitto.conf, access lists, revocation lists and a systemd drop-in into FOLDER/broker."""
+    from veil_fleet.enrol import Enrolment
+
     fleet = Enrolment.open(folder)
     before = fleet.site
     place = at if at is not None else (folder / "broker").resolve()
@@ -200,6 +216,8 @@ def _issue(
     known: bool,
 ) -> None:
     from veil_fleet import box_files, device_rows
+    from veil_fleet.enrol import Enrolment
+    from veil_fleet.witness_keys import witness_keys
 
     fleet = Enrolment.open(settings.folder)
     if site is not None and (len(site) > MAX_SITE or not site.isprintable()):
@@ -225,6 +243,9 @@ def _issue(
 
 
 def _command(fleet: Enrolment) -> VerifierKey:
+    from veil.audit.note import ED25519
+    from veil_fleet.keyfile import read_key
+
     return read_key(fleet.command_file, ED25519).verifier
 
 

@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sqlalchemy import Engine
 
 from veil.errors import UsageError
-from veil_fleet.settings import load_settings
-from veil_fleet.store.engine import open_engine
-from veil_fleet.store.schema import migrate
-from veil_fleet.users import MAX_PASSWORD, Role, add_user, disable_user, list_users, set_password
+from veil_fleet.roles import Role
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 users = typer.Typer(name="user", help="Who may look at the fleet's page.", no_args_is_help=True)
 
@@ -34,6 +33,10 @@ def register(app: typer.Typer) -> None:
 
 @contextmanager
 def _store(config: Path | None) -> Iterator[Engine]:
+    from veil_fleet.settings import load_settings
+    from veil_fleet.store.engine import open_engine
+    from veil_fleet.store.schema import migrate
+
     engine = open_engine(load_settings(config), application="veil-fleet-user")
     try:
         # The first user may be made before the first collector runs.
@@ -56,6 +59,8 @@ def add(
     config: ConfigOption = None,
 ) -> None:
     """Let somebody in. Asks for the password, or reads it from standard input."""
+    from veil_fleet.users import add_user
+
     password = read_password(name)
     with _store(config) as engine:
         add_user(engine, name, role, password)
@@ -65,6 +70,8 @@ def add(
 @users.command()
 def passwd(name: NameArgument, config: ConfigOption = None) -> None:
     """Set another password. Ends the user's sessions, and lets a disabled user in again."""
+    from veil_fleet.users import set_password
+
     password = read_password(name)
     with _store(config) as engine:
         set_password(engine, name, password)
@@ -74,6 +81,8 @@ def passwd(name: NameArgument, config: ConfigOption = None) -> None:
 @users.command()
 def disable(name: NameArgument, config: ConfigOption = None) -> None:
     """Shut somebody out, at once. What the user did stays in the list of accesses."""
+    from veil_fleet.users import disable_user
+
     with _store(config) as engine:
         disable_user(engine, name)
     print(f"{name} is out.")
@@ -82,6 +91,8 @@ def disable(name: NameArgument, config: ConfigOption = None) -> None:
 @users.command("list")
 def list_(config: ConfigOption = None) -> None:
     """Everybody, with role and since when."""
+    from veil_fleet.users import list_users
+
     with _store(config) as engine:
         found = list_users(engine)
     width = max((len(user.name) for user in found), default=0)
@@ -97,6 +108,8 @@ def _day(time_ms: int) -> str:
 
 def read_password(name: str) -> str:
     """Typed twice at a terminal, otherwise the first line of standard input. Raises UsageError."""
+    from veil_fleet.users import MAX_PASSWORD
+
     if not sys.stdin.isatty():
         line = sys.stdin.readline(MAX_PASSWORD + 2).rstrip("\r\n")
         if not line:

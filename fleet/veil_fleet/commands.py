@@ -7,6 +7,8 @@ import base64
 import secrets
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,10 +16,11 @@ from typing import Final
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from pydantic import ValidationError
 
 from veil.audit.event import timestamp
-from veil.audit.note import SigningKey
-from veil.errors import CommandError, LinkError, MessageError
+from veil.audit.note import ED25519, SigningKey
+from veil.errors import CommandError, LinkError, MessageError, UsageError
 from veil.messages.base import MAX_PAYLOAD_BYTES
 from veil.messages.command import (
     MAX_LIFETIME_S,
@@ -32,6 +35,7 @@ from veil.messages.command import (
 )
 from veil.messages.topics import Kind, Topic
 from veil_fleet.broker import OPERATOR
+from veil_fleet.keyfile import read_key
 from veil_fleet.settings import FleetSettings
 
 KEY_FILE: Final = "command.key"
@@ -48,6 +52,39 @@ class OperatorLink:
     host: str
     port: int
     tls: ssl.SSLContext | None
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who commands boxes: link, key and patience."""
+
+    link: OperatorLink
+    key: SigningKey
+    timeout_s: float
+
+    @classmethod
+    def open(cls, settings: FleetSettings, timeout_s: float) -> Operator:
+        """Raises LinkError or EvidenceError where the folder has no certificate or no key for it."""
+        return cls(operator_link(settings), read_key(settings.folder / KEY_FILE, ED25519), timeout_s)
+
+    async def ask(self, device: str, command: Command, camera: str | None = None) -> Result:
+        """Raises as `send`, and UsageError for what cannot be a name."""
+        with _names_that_can_be():
+            body = make_body(device, command, Arguments(camera=camera), time.time_ns())
+        return await send(self.link, body, self.key, self.timeout_s)
+
+    async def manifest(self, device: str, camera: str, start: str, end: str) -> list[SegmentProof]:
+        """As `fetch_manifest`; UsageError for what cannot be a name."""
+        with _names_that_can_be():
+            return await fetch_manifest(self.link, device, camera, start, end, self.key, self.timeout_s)
+
+
+@contextmanager
+def _names_that_can_be() -> Iterator[None]:
+    try:
+        yield
+    except ValidationError:
+        raise UsageError("That is no name of a box or of a camera.") from None
 
 
 def operator_link(settings: FleetSettings) -> OperatorLink:

@@ -29,6 +29,7 @@ from veil.audit.note import COSIGNATURE_V1, ED25519
 from veil.errors import UsageError, VeilError
 from veil_fleet.broker import (
     BOX_ACL,
+    BROKER,
     COLLECTOR,
     CONFIGURATION,
     DROP_IN,
@@ -45,7 +46,6 @@ from veil_fleet.keyfile import make_key
 from veil_fleet.pki import Authority, Leaf, key_pem, new_key, read_request
 from veil_fleet.registry import Issued, Issuer, Registry
 
-BROKER = "broker"
 _DEVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?|::1?")
 

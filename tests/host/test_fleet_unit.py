@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from host.test_units import analyze
-from veil_fleet.enrol import BROKER
+from veil_fleet.broker import BROKER
 from veil_fleet.settings import DEFAULT_FOLDER, ENVIRONMENT_PATH
 
 UNIT = Path(__file__).resolve().parents[2] / "fleet" / "systemd" / "veil-fleet.service"

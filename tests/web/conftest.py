@@ -25,7 +25,8 @@ def quick_passwords() -> Iterator[None]:
     quick = PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(users, "_HASHER", quick)
-        patch.setattr(users, "_NOBODY", quick.hash("a password that nobody has"))
+        nobody = quick.hash("a password that nobody has")
+        patch.setattr(users, "_of_nobody", lambda: nobody)
         yield
 
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import func, select
 
 from veil_fleet import users
+from veil_fleet.roles import Role
 from veil_fleet.store.tables import Access
-from veil_fleet.users import Role
 from veil_fleet.web.app import create_app, needs_of, routes
 from veil_fleet.web.throttle import Throttle
 from web_house import PASSWORD, WebHouse, csrf_of, sign_in

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from veil.errors import UsageError
 from veil_fleet import users
-from veil_fleet.users import Account, Role
+from veil_fleet.roles import Role
+from veil_fleet.users import Account
 from veil_fleet.web.access import local_path
 from veil_fleet.web.sessions import IDLE_S, MAX_SESSIONS, Sessions
 from veil_fleet.web.throttle import MAX_KEYS, Throttle, network_of

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from veil.cli import run_command
+from veil.command_line import run_command
 from veil.config import Config
 from veil.config_load import load_config
 from veil.demo.clip import RATE, write_clip

@@ -12,9 +12,10 @@ from fastapi import Depends, Request
 from sqlalchemy import insert
 from starlette.concurrency import run_in_threadpool
 
+from veil_fleet.roles import Permission
 from veil_fleet.store.engine import writing
 from veil_fleet.store.tables import Access
-from veil_fleet.users import Account, Permission, account_of
+from veil_fleet.users import Account, account_of
 from veil_fleet.web.house import House, house_of
 from veil_fleet.web.sessions import Session
 

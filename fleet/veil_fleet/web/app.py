@@ -14,10 +14,12 @@ from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from veil.errors import EvidenceError
+from veil_fleet import users
 from veil_fleet.settings import FleetSettings
 from veil_fleet.store.engine import open_engine
 from veil_fleet.web import (
@@ -71,6 +73,7 @@ def create_app(settings: FleetSettings, engine: Engine | None = None) -> FastAPI
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(users.prepare)
         yield
         app.state.live.close()
         if engine is None:

@@ -7,8 +7,8 @@ from typing import Final
 from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy import select
 
+from veil_fleet.roles import Permission
 from veil_fleet.store.tables import Access
-from veil_fleet.users import Permission
 from veil_fleet.web.access import needs, printable
 from veil_fleet.web.house import house_of
 from veil_fleet.web.show import show

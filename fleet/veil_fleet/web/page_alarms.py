@@ -10,9 +10,9 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy import select, update
 from starlette.concurrency import run_in_threadpool
 
+from veil_fleet.roles import Permission
 from veil_fleet.store.engine import writing
 from veil_fleet.store.tables import Alarm
-from veil_fleet.users import Permission
 from veil_fleet.web.access import CurrentVisitor, needs, printable
 from veil_fleet.web.house import House, house_of
 from veil_fleet.web.names import AlarmId, is_name

@@ -8,7 +8,7 @@ from hashlib import sha256
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from veil_fleet.users import Permission
+from veil_fleet.roles import Permission
 from veil_fleet.web.access import CurrentVisitor, needs, printable
 from veil_fleet.web.box import Box, read_box, read_events
 from veil_fleet.web.house import House, house_of

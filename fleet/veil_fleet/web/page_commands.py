@@ -10,16 +10,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from veil.audit.note import ED25519, SigningKey
 from veil.errors import CommandError, EvidenceError, LinkError, UsageError, VeilError
-from veil.messages.command import Arguments, Command, Result, SegmentProof
-from veil_fleet.commands import KEY_FILE, OperatorLink, fetch_manifest, make_body, operator_link, send
-from veil_fleet.keyfile import read_key
+from veil.messages.command import Command, Result, SegmentProof
+from veil_fleet.commands import KEY_FILE, Operator
+from veil_fleet.roles import Permission
 from veil_fleet.settings import FleetSettings
-from veil_fleet.users import Permission
 from veil_fleet.web.access import CurrentVisitor, needs, write_access
 from veil_fleet.web.house import house_of
 from veil_fleet.web.names import CameraName, DeviceName
@@ -99,17 +96,17 @@ async def manifest(
         problem = UsageError("Two times are needed, the earlier one first, like 2026-11-21T08:00 (UTC).")
         return _failed(request, device, problem, status=400)
 
-    async def fetch(link: OperatorLink, key: SigningKey) -> list[SegmentProof]:
+    async def fetch(operator: Operator) -> list[SegmentProof]:
         try:
             async with asyncio.timeout(_MANIFEST_S):
-                return await fetch_manifest(link, device, camera, start, end, key, _TIMEOUT_S)
+                return await operator.manifest(device, camera, start, end)
         except TimeoutError:
             raise CommandError(
                 f"{device} has not told of all its segments within {_MANIFEST_S:g} s.",
                 hint="Ask for a shorter range.",
             ) from None
 
-    answer = await _with_link(request, fetch)
+    answer = await _as_operator(request, fetch)
     if isinstance(answer, VeilError):
         return _failed(request, device, answer)
     # Which evidence left, beside the access itself.
@@ -130,27 +127,20 @@ async def manifest(
 
 
 async def _ask(request: Request, device: str, command: Command, camera: str | None) -> Result | VeilError:
-    async def exchange(link: OperatorLink, key: SigningKey) -> Result:
-        body = make_body(device, command, Arguments(camera=camera), time.time_ns())
-        return await send(link, body, key, _TIMEOUT_S)
-
-    return await _with_link(request, exchange)
+    return await _as_operator(request, lambda operator: operator.ask(device, command, camera))
 
 
-async def _with_link(
-    request: Request, work: Callable[[OperatorLink, SigningKey], Awaitable[_Answer]]
+async def _as_operator(
+    request: Request, work: Callable[[Operator], Awaitable[_Answer]]
 ) -> _Answer | VeilError:
     house = house_of(request)
     if house.commands.full:
         return CommandError("Too many commands are under way.", hint="Try again in a moment.")
     try:
         async with house.commands.passage():
-            key = await run_in_threadpool(read_key, house.settings.folder / KEY_FILE, ED25519)
-            return await work(await run_in_threadpool(operator_link, house.settings), key)
-    except (CommandError, LinkError, EvidenceError) as error:
+            return await work(await run_in_threadpool(Operator.open, house.settings, _TIMEOUT_S))
+    except (CommandError, LinkError, EvidenceError, UsageError) as error:
         return error
-    except ValidationError:
-        return UsageError("That is no name of a box or of a camera.")
 
 
 def _jpeg(encoded: str | None) -> str | None:

@@ -15,8 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from veil.errors import UsageError
 from veil_fleet.evidence_export import Wanted, export
+from veil_fleet.roles import Permission
 from veil_fleet.store.tables import Device
-from veil_fleet.users import Permission
 from veil_fleet.web.access import CurrentVisitor, needs, printable, write_access
 from veil_fleet.web.house import house_of
 from veil_fleet.web.names import is_name

@@ -15,8 +15,8 @@ from veil.audit.tree import leaf_hash
 from veil.errors import EvidenceError
 from veil_fleet.evidence_check import Step, check_line, failed
 from veil_fleet.evidence_proofs import Proof, covering, stretch_of
+from veil_fleet.roles import Permission
 from veil_fleet.store.tables import Device, LogLine, Segment
-from veil_fleet.users import Permission
 from veil_fleet.web.access import needs, printable
 from veil_fleet.web.house import house_of
 from veil_fleet.web.names import CameraName, DeviceName, Sequence

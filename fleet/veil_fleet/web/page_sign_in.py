@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from veil_fleet.users import MAX_PASSWORD, Account, Permission, authenticate
+from veil_fleet.roles import Permission
+from veil_fleet.users import MAX_PASSWORD, Account, authenticate
 from veil_fleet.web.access import (
     CurrentVisitor,
     address_of,

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from veil import __version__
-from veil_fleet.users import Permission
+from veil_fleet.roles import Permission
 from veil_fleet.web.access import Visitor
 from veil_fleet.web.house import HERE, house_of
 from veil_fleet.web.values import NOTHING, Value

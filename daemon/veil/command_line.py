@@ -1,0 +1,49 @@
+"""What the command lines have in common. It loads nothing heavy: help and errors of a call come at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NoReturn
+
+import typer
+
+from veil.errors import VeilError
+
+DEFAULT_PATH: Final = Path("/etc/veil/veil.toml")
+"""A box's configuration."""
+
+
+def config_path(path: Path | None) -> Path | None:
+    """What `--config` named, else `DEFAULT_PATH` where it exists."""
+    return DEFAULT_PATH if path is None and DEFAULT_PATH.exists() else path
+
+
+def complain(error: VeilError, program: str) -> None:
+    """One message to stderr: what is wrong, and below it what to do."""
+    print(f"{program}: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"{' ' * len(program)}  {error.hint}", file=sys.stderr)
+
+
+def run_command(
+    command: typer.Typer, program: str = "veil", end: Callable[[int], NoReturn] = os._exit
+) -> None:
+    """Runs a command line. Errors of ours are printed without a trace; a broken pipe is not an error.
+
+    Args:
+        end: ends the process with an error's exit code. At once, unless told otherwise: native threads
+            (codecs, runtimes) that hang must not hold the process, its supervisor is waiting.
+    """
+    try:
+        command()
+    except VeilError as error:
+        complain(error, program)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        end(error.exit_code)
+    except BrokenPipeError:
+        os._exit(128 + signal.SIGPIPE)
