@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from veil.assemble import emitter_makers, lookback_ns
 from veil.audit.event import Event, Kind, Value
 from veil.audit.log import EventSink, note_fault
 from veil.audit.tally import Totals
-from veil.capture.file import FileSource
+from veil.capture.file import ONLY_READ, FileSource
+from veil.capture.source import DropReason
+from veil.capture.still import FOREIGN_SUFFIXES, open_still
 from veil.capture.still import SUFFIXES as STILL_SUFFIXES
-from veil.capture.still import open_still
 from veil.config import CameraConfig
 from veil.detect.detector import Detector
 from veil.detect.guard import DetectorGuard, objection
@@ -25,7 +27,7 @@ from veil.domain.clock import Clock
 from veil.domain.cover import Cover, Reason, Regions, WholeFrame
 from veil.emit import Emitter
 from veil.encode.packet import MaskedPacket
-from veil.errors import DetectorError, UsageError
+from veil.errors import CaptureError, DetectorError, SinkError, UsageError
 from veil.frames.raw import RawFrame
 from veil.mask.masker import Masker
 from veil.mask.policy import MaskPolicy
@@ -54,47 +56,77 @@ class Job:
 
     @property
     def is_still(self) -> bool:
-        return self.source.suffix.lower() in STILL_SUFFIXES
+        return self.source.suffix.lower() in STILL_SUFFIXES | FOREIGN_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was done with one file."""
+    """What was done with one file. `undecodable`: packets of the source that gave no picture."""
 
     job: Job
     frames: int
     masks: int
     whole: int
+    undecodable: int = 0
 
 
 def plan(source: Path, output: Path, *, overwrite: bool) -> list[Job]:
-    """The files to do: one, or all pictures and videos of a folder and its subfolders, names kept.
+    """The files to do: one, or all pictures and videos of a folder and its subfolders.
 
-    Raises UsageError where there is nothing to do, an output exists, or input and output are the same.
+    Names are kept; in a folder, videos of a kind that is only read (`.avi`) get `.mp4` behind theirs. Raises
+    UsageError where there is nothing to do, an output exists or is no file, two would be the same, or input
+    and output are.
     """
+    try:
+        jobs = _jobs(source, output)
+        for job in jobs:
+            _check(job, overwrite=overwrite)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or source}: {error.strerror}.", hint="Check the path and its permissions."
+        ) from error
+    doubled = [path for path, count in Counter(job.output for job in jobs).items() if count > 1]
+    if doubled:
+        raise UsageError(f"Two files would become {doubled[0]}.", hint="Rename one, or do them one by one.")
+    return jobs
+
+
+def _jobs(source: Path, output: Path) -> list[Job]:
     if source.is_dir():
-        known = STILL_SUFFIXES | FORMATS.keys()
+        known = STILL_SUFFIXES | FOREIGN_SUFFIXES | FORMATS.keys() | ONLY_READ
+        done = output.resolve()
         jobs = [
-            Job(path, output / path.relative_to(source))
+            Job(path, _named(output / path.relative_to(source)))
             for path in sorted(source.rglob("*"))
-            if path.is_file() and path.suffix.lower() in known and output not in path.parents
+            if path.suffix.lower() in known and path.is_file() and done not in path.resolve().parents
         ]
         if not jobs:
-            raise UsageError(f"{source} holds no pictures or videos.", hint=f"Known: {sorted(known)}.")
-    elif source.exists():
-        jobs = [Job(source, output / source.name if output.is_dir() else output)]
-    else:
+            raise UsageError(
+                f"{source} holds no pictures or videos.", hint=f"Looked for {', '.join(sorted(known))}."
+            )
+        return jobs
+    if not source.exists():
         raise UsageError(f"{source} does not exist.", hint="Check the path.")
-    for job in jobs:
-        _check(job, overwrite=overwrite)
-    return jobs
+    if not source.is_file():
+        raise UsageError(f"{source} is not a file.", hint="For a camera use veil camera.")
+    return [Job(source, _named(output / source.name) if output.is_dir() else output)]
+
+
+def _named(output: Path) -> Path:
+    return output.with_name(f"{output.name}.mp4") if output.suffix.lower() in ONLY_READ else output
 
 
 def _check(job: Job, *, overwrite: bool) -> None:
     if job.output.resolve() == job.source.resolve():
         raise UsageError(f"{job.source} would be overwritten by its own output.", hint="Name another output.")
-    if job.output.exists() and not overwrite:
-        raise UsageError(f"{job.output} exists.", hint="Use --force to replace it, or another name.")
+    if job.output.exists():
+        if not job.output.is_file():
+            raise UsageError(f"{job.output} exists and is not a file.", hint="Name another output.")
+        if not overwrite:
+            raise UsageError(f"{job.output} exists.", hint="Use --force to replace it, or another name.")
+    if job.source.suffix.lower() in FOREIGN_SUFFIXES:
+        # Its own error says what to do, and in a folder the others are done all the same.
+        return
     if job.is_still != (job.output.suffix.lower() in STILL_SUFFIXES):
         raise UsageError(
             f"{job.source.name} cannot become {job.output.name}.",
@@ -143,8 +175,13 @@ class Anonymizer:
 
     def run(self, job: Job, progress: Progress) -> Result:
         """Anonymizes one file. Raises VeilError; the output's name then does not exist or is the old file."""
-        source_hash = _sha256(job.source)
-        job.output.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            source_hash = _sha256(job.source)
+        except OSError as error:
+            raise CaptureError(
+                f"{job.source} cannot be read: {error.strerror}.", hint="Check its permissions."
+            ) from error
+        _make_folder(job.output.parent)
         tally = Totals()
         result = self._still(job) if job.is_still else self._video(job, progress, tally)
         totals = {} if job.is_still else dict(tally.data())
@@ -155,6 +192,7 @@ class Anonymizer:
             "frames": result.frames,
             "masks": result.masks,
             "whole": result.whole,
+            "undecodable": result.undecodable,
             "bundle": self._detector.identity,
             **origin_of(self._config, self._detector),
             **{key: value for key, value in totals.items() if key not in {"masks"}},
@@ -199,7 +237,8 @@ class Anonymizer:
             )
             Pipeline(parts).run()
         counts = stats.snapshot()
-        return Result(job, counts.frames_out, counts.masks, counts.whole)
+        undecodable = counts.dropped.get(str(DropReason.DECODE_ERROR), 0)
+        return Result(job, counts.frames_out, counts.masks, counts.whole, undecodable)
 
     def _still(self, job: Job) -> Result:
         with open_still(job.source, self._clock) as raw:
@@ -242,6 +281,15 @@ class _Counting:
     def publish(self, packet: MaskedPacket) -> None:
         self._video.publish(packet)
         self._progress(self._video.packets)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(
+            f"The folder {folder} cannot be made: {error.strerror}.", hint="Name another output."
+        ) from error
 
 
 def _sha256(path: Path) -> str:

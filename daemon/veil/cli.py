@@ -111,7 +111,7 @@ def anonymize(
 
     forbid_memory_dumps()
     jobs = plan(source, output, overwrite=force)
-    settings = _config(config).camera_for("file", str(source))
+    settings = _config(config).camera_for("file", "file")
     if bundle is not None:
         detector_config = settings.detector.model_copy(update={"bundle": bundle})
         settings = settings.model_copy(update={"detector": detector_config})

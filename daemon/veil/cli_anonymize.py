@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import signal
+import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import cv2
 from rich.console import Console
@@ -43,17 +47,25 @@ def _moved(bar: Progress, task: TaskID, done: int) -> None:
     bar.update(task, completed=done)
 
 
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """As Ctrl-C does: what is half written goes on the way out."""
+    del frame
+    raise SystemExit(128 + number)
+
+
 def anonymize_files(jobs: list[Job], settings: CameraConfig, evidence: Path | None) -> int:
     """Works on all; the exit code: that of the first file that failed, where others did not.
 
     Raises VeilError where the only one failed, or nothing can be done.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     take_short_turns()
     cv2.setNumThreads(1)
     clock = SystemClock()
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         _FrameRate(),
@@ -82,4 +94,9 @@ def anonymize_files(jobs: list[Job], settings: CameraConfig, evidence: Path | No
                 complain(error, "veil")
                 continue
             print(f"{job.output}: {result.frames} frames, {result.masks} masks, {result.whole} hidden whole")
+            if result.undecodable:
+                print(
+                    f"warning: {job.source} is damaged: {result.undecodable} pictures could not be decoded",
+                    file=sys.stderr,
+                )
     return failed[0].exit_code if failed else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -38,6 +39,9 @@ def run_command(
         end: ends the process with an error's exit code. At once, unless told otherwise: native threads
             (codecs, runtimes) that hang must not hold the process, its supervisor is waiting.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files need not be text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         command()
     except VeilError as error:

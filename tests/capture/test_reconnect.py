@@ -126,9 +126,10 @@ def test_media_time_always_rises(kind: type[Timeline], times: list[int | None]) 
 
 @given(st.lists(st.integers(-(2**40), 2**40), unique=True, max_size=40).map(sorted))
 @pytest.mark.parametrize("kind", [Timeline, LiveTimeline])
-def test_rising_times_pass_unchanged(kind: type[Timeline], times: list[int]) -> None:
+def test_rising_times_pass_unchanged_from_zero_on(kind: type[Timeline], times: list[int]) -> None:
     timeline = kind(TICK, 25.0)
-    assert [timeline.place(pts) for pts in times] == times
+    below = min([0, *times])
+    assert [timeline.place(pts) for pts in times] == [pts - below for pts in times]
 
 
 def test_a_clock_that_jumps_back_goes_on_at_its_own_pace() -> None:
@@ -140,6 +141,30 @@ def test_a_clock_that_jumps_back_goes_on_at_its_own_pace() -> None:
         100_800,
         106_200,
     ]
+
+
+def test_a_file_keeps_its_distances_over_a_jump_back_and_holds_out_a_little_one() -> None:
+    timeline = Timeline(TICK, 25.0)
+    assert [timeline.place(p) for p in (90_000, 93_600, 0, 3_600, 9_000)] == [
+        90_000,
+        93_600,
+        97_200,
+        100_800,
+        106_200,
+    ]
+    timeline = Timeline(TICK, 25.0)
+    assert [timeline.place(p) for p in (3_600, 7_200, 7_200, 3_600, 10_800)] == [
+        3_600,
+        7_200,
+        7_201,
+        7_202,
+        10_800,
+    ]
+
+
+def test_times_that_begin_late_go_on_from_those_that_were_filled() -> None:
+    timeline = Timeline(TICK, 25.0)
+    assert [timeline.place(p) for p in (None, None, 0, 1_800, 5_400)] == [0, 3_600, 7_200, 9_000, 12_600]
 
 
 def test_missing_times_are_filled_with_the_frame_rate() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from veil.capture.copy import rotation_of
@@ -21,6 +22,16 @@ from veil.config import CaptureConfig
 from veil.domain.clock import Clock
 from veil.errors import CaptureError
 from veil.frames.raw import RawFrame
+
+ONLY_READ = frozenset(
+    {
+        *(".3gp", ".asf", ".avi", ".flv", ".gif", ".mpeg", ".mpg", ".mxf", ".ogv", ".vob", ".webm", ".wmv"),
+        *(".m2ts", ".mts", ".264", ".265", ".h264", ".h265", ".hevc", ".mjpeg", ".mjpg"),
+    }
+)
+"""Suffixes of videos that are taken from folders and not written."""
+_COVER = Disposition.attached_pic
+_PLAYLISTS = frozenset({"concat", "dash", "hls", "sdp"})
 
 
 class Hidden(Enum):
@@ -64,7 +75,8 @@ class FileSource:
     """A video file: each of its pictures once, in order, with the timestamps of the file.
 
     A display matrix is applied while copying (in quarter turns), so that frames are upright and the output
-    needs none. Where nobody takes frames, reading waits. Broken packets are counted and skipped.
+    needs none. Where nobody takes frames, reading waits. Broken packets are counted and skipped. Of several
+    streams the best is taken; a cover picture is none.
     """
 
     def __init__(
@@ -90,7 +102,8 @@ class FileSource:
         self._closed.set()
 
     def frames(self) -> Iterator[RawFrame]:
-        """Raises CaptureError for a file without a single decodable picture, FrameTooLargeError."""
+        """Raises CaptureError for a file without a single decodable picture, or one that is encrypted;
+        FrameTooLargeError."""
         delivered = False
         with self._open() as container:
             for raw in self._read(container):
@@ -103,30 +116,50 @@ class FileSource:
         # "file:" keeps a name like "rtsp:x" or "a:b" from being taken for a protocol; the whitelist keeps
         # a playlist from opening anything else.
         name = "file:" + os.fspath(self._path)
-        options = {"protocol_whitelist": "file", **self._limits.codec_options}
+        # Where a clock jumps back, the timeline goes on; the library would take it for a jump of 26 hours.
+        options = {
+            "protocol_whitelist": "file",
+            "correct_ts_overflow": "0",
+            **self._limits.codec_options,
+        }
         try:
-            return av.open(name, options=options, metadata_errors="ignore")
+            with self._path.open("rb"):
+                pass
+            container = av.open(name, options=options, metadata_errors="ignore")
         except FileNotFoundError:
             raise CaptureError(f"{self._path} does not exist.", hint="Check the path.") from None
         except PermissionError:
-            raise CaptureError(f"{self._path} may not be read.", hint="Check its permissions.") from None
+            raise CaptureError(
+                f"{self._path} may not be read.",
+                hint="Check its permissions. A list of files is not read: name the videos.",
+            ) from None
         except (av.FFmpegError, ValueError, OSError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise CaptureError(
                 f"{self._path} cannot be read as video: {reason}.", hint="Is it a video, and complete?"
             ) from None
+        if container.format.name in _PLAYLISTS:
+            container.close()
+            raise CaptureError(f"{self._path} only lists other files.", hint="Name the videos themselves.")
+        return container
 
     def _read(self, container: InputContainer) -> Iterator[RawFrame]:
-        stream = container.streams.best("video")
-        if not isinstance(stream, VideoStream) or stream.time_base is None:
-            raise CaptureError(f"{self._path} has no video in it.")
+        stream = _video_of(container)
+        if stream is None or stream.time_base is None:
+            raise CaptureError(f"{self._path} has no video in it.", hint="Name a file with a video.")
         decoder = Decoder.of_stream(stream, self._limits, self._threads, Aim.FILE)
-        self.intake.begin(frame_rate_of(stream), Timeline)
+        # AVI has no presentation times; what the library makes up for them is uneven at the end.
+        is_avi = container.format.name == "avi"
+        # Its average counts fields.
+        rate = stream.guessed_rate if is_avi else None
+        self.intake.begin(float(rate) if rate else frame_rate_of(stream), Timeline)
         packets = container.demux(stream)
         missing = _Missing(self._observer, Hidden.of(stream))
         while not self._closed.is_set():
             try:
                 packet = next(packets)
+                if packet.has_sidedata("encryption_info"):
+                    raise CaptureError(f"{self._path} is encrypted.", hint="Decrypt it first.")
                 missing.sent(packet)
                 frames = decoder.decode(packet)
             except StopIteration:
@@ -142,7 +175,10 @@ class FileSource:
             missing.got(len(frames))
             for frame in frames:
                 raw = self.intake.take(
-                    frame, pts=frame.pts, time_base=stream.time_base, rotation=rotation_of(frame)
+                    frame,
+                    pts=frame.dts if is_avi else frame.pts,
+                    time_base=stream.time_base,
+                    rotation=rotation_of(frame),
                 )
                 if raw is None:
                     return
@@ -153,3 +189,10 @@ class FileSource:
             return decoder.decode(None)
         except DecodeError:
             return []
+
+
+def _video_of(container: InputContainer) -> VideoStream | None:
+    """The best stream that is a video and not a cover picture."""
+    videos = [stream for stream in container.streams.video if not stream.disposition & _COVER]
+    best = container.streams.best("video")
+    return best if isinstance(best, VideoStream) and best in videos else next(iter(videos), None)

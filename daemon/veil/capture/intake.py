@@ -39,40 +39,48 @@ def wait_for_slot(closed: threading.Event) -> AcquireSlot:
 
 
 class Timeline:
-    """Media time that rises strictly within an epoch.
+    """Media time that rises strictly and is never negative.
 
-    Timestamps of the source pass unchanged as long as they rise. A missing or repeated one is filled with the
-    last plus one nominal frame, or plus one tick where the next would be overtaken.
+    Timestamps of the source pass unchanged as long as they rise. Where they begin below zero, all of them
+    move up. A missing one is filled with the last plus one nominal frame; a repeated one, or one that goes
+    back a little, with the last plus one tick. Where they go back further, as in recordings that were joined,
+    or begin late, they go on one nominal frame after the last, with the source's distances.
     """
+
+    _little_back_s = 0.25
 
     def __init__(self, time_base: Fraction, frame_rate: float) -> None:
         self.time_base = time_base
         self._step = max(1, round(1 / (frame_rate * time_base)))
+        self._little_back = int(self._little_back_s / time_base)
+        self._offset = 0
         self._last: int | None = None
+        self._is_stamped = False
 
     def place(self, pts: int | None) -> int:
+        self._last = self._next(self._last, pts)
+        return self._last
+
+    def _next(self, last: int | None, pts: int | None) -> int:
         if pts is None:
-            pts = 0 if self._last is None else self._last + self._step
-        if self._last is not None and pts <= self._last:
-            pts = self._last + 1
-        self._last = pts
-        return pts
+            return 0 if last is None else last + self._step
+        was_stamped, self._is_stamped = self._is_stamped, True
+        if last is None:
+            self._offset = max(0, -pts)
+            return pts + self._offset
+        pts += self._offset
+        if pts > last:
+            return pts
+        if was_stamped and last - pts < self._little_back:
+            return last + 1
+        self._offset += last + self._step - pts
+        return last + self._step
 
 
 class LiveTimeline(Timeline):
-    """As `Timeline`, for clocks that jump: a jump back goes on one nominal frame after the last."""
+    """As `Timeline`, for clocks that jump: each step back goes on one nominal frame after the last."""
 
-    def __init__(self, time_base: Fraction, frame_rate: float) -> None:
-        super().__init__(time_base, frame_rate)
-        self._offset = 0
-
-    def place(self, pts: int | None) -> int:
-        if pts is not None:
-            pts += self._offset
-            if self._last is not None and pts <= self._last:
-                self._offset += self._last + self._step - pts
-                pts = self._last + self._step
-        return super().place(pts)
+    _little_back_s = 0.0
 
 
 class Intake:
@@ -102,7 +110,7 @@ class Intake:
         """The source was opened anew: the next picture starts an epoch."""
         self._frame_rate = frame_rate
         self._new_timeline = timeline
-        self._size = None
+        self._size = self._timeline = None
 
     def take(
         self,
@@ -144,6 +152,7 @@ class Intake:
     def _start_epoch(self, size: tuple[int, int], time_base: Fraction) -> None:
         self._epoch += 1
         self._size = size
-        self._timeline = self._new_timeline(time_base, self._frame_rate)
+        if self._timeline is None:
+            self._timeline = self._new_timeline(time_base, self._frame_rate)
         self._pool = self._pools.pool(*size, self._frame_rate)
         self._observer.connected(*size, self._frame_rate)

@@ -16,7 +16,12 @@ from veil.frames.pool import SlotPool
 from veil.frames.raw import RawFrame
 from veil.frames.still import SUFFIXES, Still, read_still
 
-__all__ = ["SUFFIXES", "open_still"]
+__all__ = ["FOREIGN_SUFFIXES", "SUFFIXES", "open_still"]
+
+FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".jp2", ".jxl"})
+"""Pictures that are known for what they are, and refused."""
+# Further pictures of an MPO are other views or brightnesses of the first; they are left out.
+_ONE_PICTURE = frozenset({"MPO"})
 
 
 def open_still(path: Path, clock: Clock, *, sequence: int = 0) -> RawFrame:
@@ -24,10 +29,14 @@ def open_still(path: Path, clock: Clock, *, sequence: int = 0) -> RawFrame:
 
     Raises CaptureError for what is not one still picture, and, before they are decoded, for too many pixels.
     """
+    if path.suffix.lower() in FOREIGN_SUFFIXES:
+        raise CaptureError(
+            f"{path}: {path.suffix} pictures cannot be read.", hint="Convert it to JPEG or PNG first."
+        )
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
-            pictures = int(getattr(image, "n_frames", 1))
+            pictures = 1 if image.format in _ONE_PICTURE else int(getattr(image, "n_frames", 1))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise CaptureError(f"{path} cannot be read as a picture.", hint="Is it complete?") from error
     if pictures > 1:

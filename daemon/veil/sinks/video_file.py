@@ -16,6 +16,9 @@ from veil.sinks.mux import add_stream, as_packet
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts"}
 
+_LONGEST_STEP_TICKS = 2**31 - 1
+_LEAST_TICKS_A_SECOND = 10_000
+
 
 def container_format(path: Path) -> str:
     """The container for `path`'s suffix. Raises UsageError for one that is not known."""
@@ -31,16 +34,18 @@ def container_format(path: Path) -> str:
 class VideoFile:
     """A context manager: leaving it normally makes the file complete and gives it its name.
 
-    Until then there is only `.NAME.part` beside it, which an error removes. Timestamps are those of the
+    Until then there is only `.NAME.PID.part` beside it, which an error removes. Timestamps are those of the
     packets; no metadata is written. Raises SinkError where the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._format = container_format(path)
-        self._part = path.with_name(f".{path.name}.part")
+        # With the process in its name: two that write the same output do not write into one another's.
+        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
+        self._last_dts: int | None = None
         self.packets = 0
 
     def __enter__(self) -> VideoFile:
@@ -48,7 +53,7 @@ class VideoFile:
             options = {"fflags": "+bitexact", "movflags": "+faststart", "avoid_negative_ts": "disabled"}
             if self._format not in {"mp4", "mov"}:
                 del options["movflags"]
-            self._container = av.open(str(self._part), "w", format=self._format, options=options)
+            self._container = av.open(f"file:{self._part}", "w", format=self._format, options=options)
         except (av.FFmpegError, OSError) as error:
             raise self._error(error) from error
         return self
@@ -57,6 +62,7 @@ class VideoFile:
         container = self._container
         if container is None:
             raise SinkError(f"{self._path} is not open.")
+        self._check_step(packet)
         try:
             if self._stream is None:
                 self._stream = add_stream(container, packet)
@@ -64,6 +70,22 @@ class VideoFile:
         except (av.FFmpegError, OSError) as error:
             raise self._error(error) from error
         self.packets += 1
+
+    def _check_step(self, packet: MaskedPacket) -> None:
+        """MP4 holds the time between two pictures in 31 bits; longer ones would shrink to nothing."""
+        last, self._last_dts = self._last_dts, packet.dts
+        if last is None or self._format not in {"mp4", "mov"}:
+            return
+        ticks = packet.stream.time_base.denominator
+        while ticks < _LEAST_TICKS_A_SECOND:
+            # As the muxer does.
+            ticks *= 2
+        step_s = (packet.dts - last) * packet.stream.time_base
+        if step_s * ticks > _LONGEST_STEP_TICKS:
+            raise SinkError(
+                f"{self._path} cannot hold a gap of {float(step_s):.0f} s between two pictures.",
+                hint="Write a .mkv file, which can.",
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
