@@ -595,6 +595,29 @@ on_disk(
     "bad_checkpoint",
 )
 on_disk("cosigned_folder", "cosigned is a folder", _folder("cam1/cosigned"), ["unreadable", "cam1", 0])
+
+
+def _link_to_nothing(name: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        (root / name).unlink()
+        (root / name).symlink_to("gone")
+
+    return change
+
+
+on_disk(
+    "cosigned_dangling",
+    "cosigned is a link to nothing",
+    _link_to_nothing("cam1/cosigned"),
+    ["unreadable", "cam1", 0],
+)
+on_disk(
+    "witnesses_dangling",
+    "witness.vkeys is a link to nothing",
+    _link_to_nothing("witness.vkeys"),
+    ["unreadable", "", 0],
+    "unknown_key",
+)
 on_disk(
     "cosigned_cut_newline",
     "cosigned without its last newline",
@@ -948,7 +971,7 @@ last_note(
     "note_size_huge",
     "A size of 20 digits",
     signed(size="9" * 20),
-    [["missing_events", "bad_checkpoint"], "cam1", 3],
+    ["bad_checkpoint", "cam1", 3],
 )
 
 
@@ -1151,6 +1174,28 @@ def folder_bad_name() -> Vector:
         small(),
         [[["bad_field", "wrong_log", "unreadable"], None, None]],
         on_disk=[lambda root: (root / "cam1").rename(root / "Cam 1") and None],
+    )
+
+
+@vector
+def folder_log_over_logs() -> Vector:
+    """The outer log is honest, and named as the folder is; the one below is not."""
+    box = small()
+    box.fill("log", 2)
+    box.sign("log")
+    box.log("cam1").lines[1] = box.log("cam1").lines[1].replace(b"tick", b"tock")
+
+    def raise_log(root: Path) -> None:
+        for path in (root / "log").iterdir():
+            path.rename(root / path.name)
+        (root / "log").rmdir()
+
+    return Vector(
+        "The folder is a log and holds another, which was changed",
+        box,
+        [["bad_field", "", 0]],
+        ["broken_chain", "wrong_root"],
+        on_disk=[raise_log],
     )
 
 

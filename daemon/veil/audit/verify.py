@@ -56,6 +56,9 @@ def verify(folder: Path, demands: Demands = Demands()) -> Report:
     """
     logs, single = find_logs(folder)
     report = Report(key_pinned=demands.key is not None)
+    if single and _logs_in(folder):
+        # Whoever added the files of a log here would else hide what is below from us.
+        report.add(Found("bad_field", "the folder is a log, and folders in it are logs too"))
     keys = _read_keys((_beside if single else _inside)(folder, "keys.jsonl"), report)
     if demands.key is not None and all(record.new != demands.key for record in keys.ring.records):
         report.add(Found("untrusted_key", "the pinned key is not one of the box's"))
@@ -100,19 +103,26 @@ def verify_chain(path: Path) -> Report:
 def find_logs(folder: Path) -> tuple[dict[str, Path], bool]:
     """The logs by name, and whether the folder itself is the one log. Raises UsageError without one."""
     try:
-        if any(os.path.lexists(folder / name) for name in _OF_A_LOG):
-            return {folder.resolve().name: folder}, True
-        inside = [child for child in folder.iterdir() if child.is_dir()]
+        logs = _logs_in(folder)
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be read: {error.strerror}.", hint="Name a folder of logs."
         ) from None
-    logs = {child.name: child for child in inside if any(os.path.lexists(child / name) for name in _OF_A_LOG)}
+    if _is_log(folder):
+        return {folder.resolve().name: folder}, True
     if not logs:
         raise UsageError(
             f"There is no log in {folder}.", hint="Name STATE_DIR/log, or the folder of one log."
         )
     return logs, False
+
+
+def _is_log(folder: Path) -> bool:
+    return any(os.path.lexists(folder / name) for name in _OF_A_LOG)
+
+
+def _logs_in(folder: Path) -> dict[str, Path]:
+    return {child.name: child for child in folder.iterdir() if child.is_dir() and _is_log(child)}
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -176,6 +186,7 @@ def _place_anchor(
     note: Note, logs: dict[str, Path], keys: Keys, report: Report
 ) -> tuple[str, tuple[Note, Checkpoint] | None]:
     """The log that the anchor is for, and the anchor; None where that is already a finding."""
+    log = ""
     try:
         _, checkpoint = read_note(note.encode())
         log = checkpoint.origin.rpartition("/")[2]
@@ -188,7 +199,7 @@ def _place_anchor(
             fail("wrong_origin", "the anchor is not of a log of this box")
         fail("missing_events", f"the anchor's log, {log}, is not there")
     except Found as found:
-        report.add(Found(found.code, f"anchor: {found.text}"))
+        report.add(Found(found.code, f"anchor: {found.text}"), log if LOG_NAME.fullmatch(log) else "")
     return "", None
 
 

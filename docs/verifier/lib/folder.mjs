@@ -25,7 +25,8 @@ export function verifyFolder({ dir, key = null, anchor = null, complete = false 
   const pinned = key === null ? null : readPinned(key);
   const kept = anchor === null ? null : readAnchor(anchor);
   const logs = findLogs(dir);
-  const single = logs.every((log) => log.dir === dir);
+  const single = logs[0].dir === dir;
+  if (single && logs.length > 1) report.add(new Finding('bad_field', 'the folder is a log, and folders in it are logs'));
   const beside = (name) => (single && !exists(path.join(dir, name)) ? path.join(path.resolve(dir), '..', name)
     : path.join(dir, name));
 
@@ -34,7 +35,7 @@ export function verifyFolder({ dir, key = null, anchor = null, complete = false 
     report.add(new Finding('untrusted_key', 'the pinned key is not one of keys.jsonl'));
   }
   box.witnesses = readWitnesses(beside('witness.vkeys'), report);
-  const anchorFor = kept === null ? null : anchoredLog(kept, box.keys, logs, single, report);
+  const anchorFor = kept === null ? null : anchoredLog(kept, box.keys, logs, report);
 
   const names = new Set(logs.map((log) => log.name));
   const all = [...logs, ...single ? [] : namedOnly(box.keys, names)];
@@ -89,7 +90,7 @@ function namedOnly(keys, names) {
 
 function readPinned(text) {
   try {
-    return VerifierKey.parse(text);
+    return VerifierKey.parse(text.trim());
   } catch (error) {
     if (error instanceof Malformed) throw new CallError(`the pinned key: ${error.message}`);
     throw error;
@@ -113,7 +114,7 @@ function readAnchor(file) {
 }
 
 /** The name of the log that the anchor is for, if it is here; else null and a finding. */
-function anchoredLog(kept, keys, logs, single, report) {
+function anchoredLog(kept, keys, logs, report) {
   let name = '';
   try {
     if (kept.note === null) throw kept.finding;
@@ -121,8 +122,7 @@ function anchoredLog(kept, keys, logs, single, report) {
     if (parts !== null && LOG_NAME.test(parts[1])) [, name] = parts;
     if (logs.some((log) => log.name === name)) return name;
     checkAnchor(kept.note, name, { keys });
-    throw single ? new Finding('wrong_origin', 'of another log')
-      : new Finding('missing_events', 'the log that was signed is not there');
+    throw new Finding('missing_events', 'the log that was signed is not there');
   } catch (error) {
     if (!(error instanceof Finding)) throw error;
     report.add(new Finding(error.code, `anchor: ${error.message}`), name);

@@ -9,13 +9,13 @@ const spare = []; // buffers of CHUNK + 2 bytes, used again by the next file
 /** A file that must exist is missing, or cannot be read. */
 export class Unreadable extends Error {}
 
-/** Opens a regular file; null where there is none. Throws Unreadable. */
+/** Opens a regular file; null where there is none. A link to nothing is something. Throws Unreadable. */
 export function openRegular(path) {
   let fd;
   try {
     fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK); // a pipe must not hold us up
   } catch (error) {
-    if (error.code === 'ENOENT') return null;
+    if (error.code === 'ENOENT' && fs.lstatSync(path, { throwIfNoEntry: false }) === undefined) return null;
     throw new Unreadable(`cannot be opened (${error.code})`);
   }
   try {

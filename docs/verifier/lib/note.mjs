@@ -79,7 +79,7 @@ export function parseCheckpoint(text) {
   const lines = text.split('\n');
   if (lines.length !== 6) throw new Malformed('not five lines of text');
   const [origin, size, root, time, previous] = lines;
-  if (!/^(0|[1-9][0-9]*)$/.test(size)) throw new Malformed('a size that is not decimal');
+  if (!/^(0|[1-9][0-9]{0,15})$/.test(size)) throw new Malformed('a size that is not decimal, or too large');
   if (!time.startsWith('time ') || !isTime(time.slice(5))) throw new Malformed('a time that is not one');
   if (!previous.startsWith('previous ')) throw new Malformed('no line "previous"');
   return { origin, size, root: hash(root), previous: hash(previous.slice(9)) };
@@ -91,7 +91,7 @@ function hash(text) {
   return bytes;
 }
 
-/** Compares two sizes in decimal digits, however large: negative, 0 or positive. */
+/** Compares two sizes in decimal digits: negative, 0 or positive. */
 export function compareSizes(left, right) {
   return left.length - right.length || (left < right ? -1 : left > right ? 1 : 0);
 }
