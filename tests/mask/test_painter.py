@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -19,9 +20,11 @@ from veil.domain.cover import (
     Region,
     Regions,
     Solid,
+    SolidRects,
     WholeFrame,
 )
 from veil.domain.geometry import Box, EvenRect, snap_outwards
+from veil.errors import PainterError
 from veil.frames.picture import Planes
 from veil.frames.pool import SlotPool
 from veil.mask.masker import Masker
@@ -49,7 +52,7 @@ def operators() -> st.SearchStrategy[Operator]:
     )
 
 
-def masked(regions: tuple[Region, ...], seed: int) -> Planes:
+def masked(regions: Sequence[Region], seed: int) -> Planes:
     """Copies of the planes of a noise frame after masking."""
     pool = SlotPool(WIDTH, HEIGHT, 1)
     with Masker().mask(noise(pool, info(1), seed), Regions(1, ("oracle@1",), regions)) as frame:
@@ -64,6 +67,33 @@ def raw_of(width: int, height: int, seed: int = 0) -> Planes:
     pool = SlotPool(width, height, 1)
     with noise(pool, info(1), seed) as frame:
         return Planes(*(plane.copy() for plane in frame.planes))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(rects(), max_size=12), st.integers(0, 99))
+def test_rectangles_in_columns_hide_what_they_hide_one_by_one(boxes: list[EvenRect], seed: int) -> None:
+    boxes += boxes[:2]
+    edges = np.array([(box.x0, box.y0, box.x1, box.y1) for box in boxes], np.int64).reshape(-1, 4)
+    regions = tuple(Region(box, Solid()) for box in boxes)
+    assert SolidRects(edges) == regions
+    for one, other in zip(masked(SolidRects(edges), seed), masked(regions, seed), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_too_many_rectangles_to_compare_are_all_painted() -> None:
+    edges = np.array([(x, y, x + 2, y + 2) for x in range(0, WIDTH, 2) for y in range(0, HEIGHT, 2)])
+    assert np.all(masked(SolidRects(edges), 1).y == Solid().y)
+
+
+@pytest.mark.parametrize("edges", [(1, 0, 4, 4), (0, 0, 4, 5), (-2, 0, 4, 4), (4, 0, 4, 4), (6, 0, 4, 4)])
+def test_rectangles_that_would_leave_something_out_are_refused(edges: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="rectangle"):
+        SolidRects(np.array([(0, 0, 2, 2), edges]))
+
+
+def test_a_rectangle_over_the_edge_is_refused() -> None:
+    with pytest.raises(PainterError, match="reaches over"):
+        masked(SolidRects(np.array([(0, 0, 2, 2), (0, 0, WIDTH + 2, 2)])), 1)
 
 
 @settings(deadline=None, max_examples=60)

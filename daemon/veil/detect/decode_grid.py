@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from veil.detect.decode_found import Found, joined, require
+from veil.detect.decode_found import Floats, Found, Labels, require
 from veil.detect.runtime import Outputs, Shapes
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """What is the same for all inputs of one size.
+
+    Of each logit, strides one after the other and classes within a stride: `floors` the least that counts,
+    `labels` its class, `cells` its cell. Of each cell, strides one after the other: `centres` [2, N] x, y in
+    strides, `strides` in pixels.
+    """
+
+    floors: Floats
+    labels: Labels
+    cells: Labels
+    centres: NDArray[np.float64]
+    strides: Floats
 
 
 class LtrbGrid:
@@ -21,7 +39,8 @@ class LtrbGrid:
         self._classes = len(lowest)
         floor = np.asarray(lowest, np.float64)
         # Compared before the sigmoid: only candidates pay for an exponential.
-        self._logits = np.log(floor / (1 - floor)).astype(np.float32)[:, None, None]
+        self._logits = np.log(floor / (1 - floor)).astype(np.float32)
+        self._known: dict[tuple[int, int], _Cells] = {}
 
     def shapes(self, width: int, height: int) -> Shapes:
         sides = {stride: (height // stride, width // stride) for stride in self._strides}
@@ -32,18 +51,41 @@ class LtrbGrid:
 
     def candidates(self, outputs: Outputs, width: int, height: int) -> Found:
         require(outputs, self.shapes(width, height))
-        parts = [self._at(outputs, stride) for stride in self._strides]
-        return joined(parts)
+        known = self._known.get((width, height)) or self._learn(width, height)
+        logits = np.concatenate([outputs[f"cls_{stride}"].reshape(-1) for stride in self._strides])
+        sides = np.concatenate([outputs[f"box_{stride}"].reshape(4, -1) for stride in self._strides], axis=1)
+        chosen = np.flatnonzero(logits >= known.floors)
+        scores: Floats = np.reciprocal(1 + np.exp(-logits[chosen]), dtype=np.float32)
+        cells = known.cells[chosen]
+        away = np.maximum(sides[:, cells], 0)
+        centres = known.centres[:, cells]
+        boxes = np.empty((len(cells), 4), np.float32)
+        boxes[:, :2] = (centres - away[:2]).T
+        boxes[:, 2:] = (centres + away[2:]).T
+        boxes *= known.strides[cells, None]
+        return Found(boxes, scores, known.labels[chosen])
 
-    def _at(self, outputs: Outputs, stride: int) -> Found:
-        logits = outputs[f"cls_{stride}"][0]
-        labels, ys, xs = np.nonzero(logits >= self._logits)
-        scores = 1 / (1 + np.exp(-logits[labels, ys, xs]))
-        away = np.maximum(outputs[f"box_{stride}"][0][:, ys, xs], 0)
-        boxes = np.empty((len(xs), 4), np.float32)
-        boxes[:, 0] = (xs + 0.5) - away[0]
-        boxes[:, 1] = (ys + 0.5) - away[1]
-        boxes[:, 2] = (xs + 0.5) + away[2]
-        boxes[:, 3] = (ys + 0.5) + away[3]
-        boxes *= stride
-        return Found(boxes, scores, labels)
+    def _learn(self, width: int, height: int) -> _Cells:
+        floors, labels, cells, centres, strides = [], [], [], [], []
+        before = 0
+        for stride in self._strides:
+            rows, columns = height // stride, width // stride
+            count = rows * columns
+            ys, xs = np.divmod(np.arange(count), columns)
+            centres.append(np.stack([xs + 0.5, ys + 0.5]))
+            strides.append(np.full(count, stride, np.float32))
+            floors.append(np.repeat(self._logits, count))
+            labels.append(np.repeat(np.arange(self._classes), count))
+            cells.append(np.tile(before + np.arange(count), self._classes))
+            before += count
+        found = _Cells(
+            np.concatenate(floors),
+            np.concatenate(labels),
+            np.concatenate(cells),
+            np.concatenate(centres, axis=1),
+            np.concatenate(strides),
+        )
+        # A camera has two sizes of input; where somebody asks for many, they are not kept.
+        if len(self._known) < 8:
+            self._known[width, height] = found
+        return found

@@ -59,16 +59,19 @@ class HeadHold:
         if not len(faces) or not len(heads):
             return seen
         places = np.where(tracks.seen[heads, None], tracks.detected[heads], tracks.boxes[heads])
-        points = ((faces[:, :2] + faces[:, 2:]) / 2)[:, None]
-        inside = ((places[:, :2] <= points) & (points <= places[:, 2:])).all(axis=2)
-        away = ((places[:, :2] + places[:, 2:]) / 2 - points) ** 2
-        nearest = np.argmin(np.where(inside, away.sum(axis=2), np.inf), axis=1)
+        inside = np.ones((len(faces), len(heads)), np.bool_)
+        away = np.zeros((len(faces), len(heads)))
+        for low, high in ((0, 2), (1, 3)):
+            middle = ((faces[:, low] + faces[:, high]) / 2)[:, None]
+            inside &= (places[:, low] <= middle) & (middle <= places[:, high])
+            away += ((places[:, low] + places[:, high]) / 2 - middle) ** 2
+        nearest = np.argmin(np.where(inside, away, np.inf), axis=1)
         of_head = np.flatnonzero(inside.any(axis=1))
         at = nearest[of_head]
-        low, sides = places[at, :2], _sides(places[at])
+        corner, sides = places[at, :2], _sides(places[at])
         # of two faces in one head the later one stays
-        parts[at, :2] = (faces[of_head, :2] - low) / sides
-        parts[at, 2:] = (faces[of_head, 2:] - low) / sides
+        parts[at, :2] = (faces[of_head, :2] - corner) / sides
+        parts[at, 2:] = (faces[of_head, 2:] - corner) / sides
         seen[at] = True
         return seen
 

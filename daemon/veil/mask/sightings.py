@@ -21,6 +21,7 @@ MOST_SHRINK = 2.0
 MAX_LAG = 0.25
 """Sizes between a detection's centre and its smoothed one."""
 FEW = 1e-9
+_WIDEST_SPAN = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class Line:
     start: Floats
     slope: Floats
     spread: Floats
+
+    def of(self, groups: Ints) -> Line:
+        """Those of `groups` alone."""
+        return Line(self.start[groups], self.slope[groups], self.spread[groups])
 
 
 def fit(groups: Ints, count: int, time_s: Floats, values: Floats) -> Line:
@@ -88,7 +93,7 @@ def places(sightings: Sightings, *, smooth_s: float, reach_s: float, growth_per_
         reach_s: how long before its first sighting a track is covered.
         growth_per_s: share of the size per second of distance from the nearest sighting.
     """
-    ids, groups = np.unique(sightings.ids, return_inverse=True)
+    ids, groups = _grouped(sightings.ids)
     time_s, shapes, count = sightings.time_s, sightings.shapes, len(ids)
     before = _last_of(np.flatnonzero(time_s < 0), groups, count)
     now = _last_of(np.flatnonzero(time_s == 0), groups, count)
@@ -97,15 +102,26 @@ def places(sightings: Sightings, *, smooth_s: float, reach_s: float, growth_per_
     gap = np.flatnonzero((now < 0) & (before >= 0) & (after >= 0))
     ahead = np.flatnonzero((now < 0) & (before < 0) & (after >= 0))
     ahead = ahead[time_s[after[ahead]] <= reach_s]
-    parts = [
-        (seen, _smoothed(groups, count, time_s, shapes, now, smooth_s)),
-        (gap, _between(time_s, shapes, before, after, growth_per_s)),
-        (ahead, _earlier(groups, count, time_s, shapes, after, growth_per_s)),
+    boxes = [
+        _smoothed(groups, count, time_s, shapes, now[seen], smooth_s),
+        _between(time_s, shapes, before[gap], after[gap], growth_per_s),
+        _earlier(groups, count, time_s, shapes, after[ahead], growth_per_s),
     ]
-    return Places(
-        np.concatenate([ids[which] for which, _ in parts]),
-        np.concatenate([boxes[which] for which, boxes in parts]),
-    )
+    return Places(ids[np.concatenate([seen, gap, ahead])], np.concatenate(boxes))
+
+
+def _grouped(ids: Ints) -> tuple[Ints, Ints]:
+    """The different `ids`, rising, and for each row its place among them."""
+    if not len(ids):
+        return ids, ids
+    first = int(np.min(ids))
+    span = int(np.max(ids)) - first + 1
+    if span > _WIDEST_SPAN:
+        return np.unique(ids, return_inverse=True)
+    # Ids of one window lie close together: counting is several times as fast as sorting.
+    there = np.zeros(span, np.bool_)
+    there[ids - first] = True
+    return np.flatnonzero(there) + first, (np.cumsum(there) - 1)[ids - first]
 
 
 def _last_of(rows: Ints, groups: Ints, count: int) -> Ints:
@@ -113,6 +129,14 @@ def _last_of(rows: Ints, groups: Ints, count: int) -> Ints:
     found = np.full(count, -1, np.int64)
     found[groups[rows]] = rows
     return found
+
+
+def _chosen(groups: Ints, count: int, some: Ints, rows: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """The groups of the rows `some`, and those of `rows` that are in one of these groups."""
+    wanted = groups[some]
+    is_wanted = np.zeros(count, np.bool_)
+    is_wanted[wanted] = True
+    return wanted, np.flatnonzero(rows & is_wanted[groups])
 
 
 def _corners(centres: Floats, sizes: Floats) -> Floats:
@@ -124,18 +148,22 @@ def _mean_size(sizes: Floats) -> Floats:
 
 
 def _smoothed(groups: Ints, count: int, time_s: Floats, shapes: Floats, now: Ints, smooth_s: float) -> Floats:
-    """The largest size of the neighbours around the centre that a line through them gives."""
-    near = np.flatnonzero(np.abs(time_s) <= smooth_s)
-    sizes = np.zeros((count, 2))
-    np.maximum.at(sizes, groups[near], shapes[near, 2:])
+    """The largest size of the neighbours around the centre that a line through them gives, for rows `now`."""
+    if not len(now):
+        return np.zeros((0, 4))
+    wanted, near = _chosen(groups, count, now, np.abs(time_s) <= smooth_s)
+    of_row = groups[near]
+    sizes = np.zeros((2, count))
+    for side in (0, 1):
+        np.maximum.at(sizes[side], of_row, shapes[near, 2 + side])
     own = shapes[now, :2]
     limit = MAX_LAG * _mean_size(shapes[now, 2:])
-    line = fit(groups[near], count, time_s[near], shapes[near, :2])
-    return _corners(own + np.clip(line.start - own, -limit, limit), sizes)
+    line = fit(of_row, count, time_s[near], shapes[near, :2])
+    return _corners(own + np.clip(line.start[wanted] - own, -limit, limit), sizes[:, wanted].T)
 
 
 def _between(time_s: Floats, shapes: Floats, before: Ints, after: Ints, growth_per_s: float) -> Floats:
-    """On the line between the two sightings, as large as the larger one, grown towards the middle."""
+    """On the line between rows `before` and `after`, as large as the larger one, grown towards the middle."""
     past_s, future_s = -time_s[before], time_s[after]
     share = (past_s / np.maximum(past_s + future_s, FEW))[:, None]
     centres = shapes[before, :2] * (1 - share) + shapes[after, :2] * share
@@ -146,10 +174,14 @@ def _between(time_s: Floats, shapes: Floats, before: Ints, after: Ints, growth_p
 def _earlier(
     groups: Ints, count: int, time_s: Floats, shapes: Floats, after: Ints, growth_per_s: float
 ) -> Floats:
-    """Back along the first sightings' line, grown by what the speed may be wrong by."""
+    """Back along the line of the first sightings, rows `after`, grown by what the speed may be wrong by."""
+    if not len(after):
+        return np.zeros((0, 4))
     first_s = time_s[after]
-    rows = np.flatnonzero((time_s > 0) & (time_s <= first_s[groups] + FIT_S))
-    line = fit(groups[rows], count, time_s[rows], shapes[rows])
+    until_s = np.zeros(count)
+    until_s[groups[after]] = first_s + FIT_S
+    wanted, rows = _chosen(groups, count, after, (time_s > 0) & (time_s <= until_s[groups]))
+    line = fit(groups[rows], count, time_s[rows], shapes[rows]).of(wanted)
     first = shapes[after]
     ago = first_s[:, None]
     larger = np.clip(-line.slope[:, 2:], 0, None) * ago
