@@ -19,9 +19,10 @@ import httpx
 import psutil
 from sqlalchemy import Engine, text
 
-from fleet.processes import ENVIRONMENT, Process, fleet_settings
+from fleet.processes import fleet_settings
 from fleet_house import Broker, free_ports, wait_for
 from postgres import Postgres, postgres
+from processes import ENVIRONMENT, Process
 from veil_fleet.roles import Role
 from veil_fleet.store.engine import open_engine
 from veil_fleet.store.schema import migrate

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -20,6 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from fleet_house import Broker, wait_for
+from processes import Process
 from veil.agent.service import run_agent
 from veil.audit.event import Event, Kind
 from veil.audit.log import EventLog
@@ -67,45 +64,12 @@ def write_config(
     return path
 
 
-class AgentProcess:
-    """`veil agent` as its own process. Leaving it kills what still runs."""
+class AgentProcess(Process):
+    """`veil agent` as its own process."""
 
-    def __init__(self, config: Path) -> None:
-        self._config = config
-        self.process: subprocess.Popen[bytes] | None = None
-        self.said = config.parent / "agent.log"
-
-    def start(self) -> Self:
-        with self.said.open("ab") as said:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "veil.cli", "agent", "--config", str(self._config)],
-                stdout=said,
-                stderr=said,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
-            )
-        return self
-
-    def send(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(10)
-
-    def stop(self) -> int:
-        assert self.process is not None
-        self.process.terminate()
-        return self.process.wait(30)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
+    def __init__(self, config: Path, environment: dict[str, str] | None = None) -> None:
+        said = config.parent / "agent.log"
+        super().__init__(said, "veil.cli", "agent", "--config", str(config), environment=environment)
 
 
 class AgentThread:

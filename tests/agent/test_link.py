@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -295,6 +296,26 @@ def test_home_assistant_is_told_at_birth(tmp_path: Path) -> None:
     told = [message for message in sent if message.topic.startswith("homeassistant/")]
     assert told
     assert all(message.retain for message in told)
+
+
+def test_what_stood_in_the_way_is_gone_and_the_next_try_comes_at_once(broker: Broker) -> None:
+    class Patient(Backoff):
+        def next_s(self) -> float:
+            return 600.0
+
+    waiting = [LinkError("It is 1970.")]
+
+    def tls() -> ssl.SSLContext:
+        if waiting:
+            raise waiting.pop()
+        return broker.credentials(DEVICE).tls()
+
+    told: list[LinkError] = []
+    with Link(settings(broker, tls=tls), lambda: None, told.append, Patient()) as link:
+        wait_for(lambda: bool(told), "the first failure", 20)
+        assert not link.connected
+        link.try_again()
+        wait_for(lambda: link.connected, "a connection", 20)
 
 
 def test_every_code_of_a_refusal_has_its_hint() -> None:

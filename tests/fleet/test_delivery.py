@@ -16,9 +16,10 @@ import pytest
 from sqlalchemy import Engine, select
 
 from fleet.boxes import segment
-from fleet.processes import Process, collector_process, fleet_settings
+from fleet.processes import collector_process, fleet_settings
 from fleet_house import MISSING, Broker, mosquitto_is_missing, wait_for
 from postgres import Postgres
+from processes import Process
 from veil.audit.checkpoint import Checkpoint
 from veil.audit.log import EventLog
 from veil.audit.note import Note

@@ -14,9 +14,10 @@ from paho.mqtt.properties import Properties
 from sqlalchemy import select
 
 from fleet.boxes import Box, segment
-from fleet.processes import Process, collector_process, fleet_settings
+from fleet.processes import collector_process, fleet_settings
 from fleet_house import MISSING, Broker, mosquitto_is_missing, wait_for
 from mqtt_client import Client
+from processes import Process
 from veil.audit.note import Note
 from veil.messages.evidence import CheckpointNote
 from veil.messages.topics import Kind, Topic

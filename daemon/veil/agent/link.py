@@ -129,6 +129,7 @@ class Link:
         self._told = told
         self._backoff = backoff or Backoff()
         self._stop = threading.Event()
+        self._again = threading.Event()
         self._inbox: deque[Inbound] = deque()
         self._connection: _Connection | None = None
         self._last_told = ""
@@ -200,6 +201,10 @@ class Link:
         except IndexError:
             return None
 
+    def try_again(self) -> None:
+        """Where the next try is waited for, it comes now: what stood in its way may be gone."""
+        self._again.set()
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -209,6 +214,7 @@ class Link:
     ) -> None:
         """Says DISCONNECT, so that the broker does not say the will."""
         self._stop.set()
+        self._again.set()
         self._thread.join(CONNECT_S)
 
     def drain(self, limit_s: float) -> bool:
@@ -223,6 +229,7 @@ class Link:
     def _work(self) -> None:
         while not self._stop.is_set():
             began = time.monotonic()
+            self._again.clear()
             error = self._connect_once()
             if self._stop.is_set():
                 return
@@ -232,7 +239,8 @@ class Link:
             if error.message != self._last_told:
                 self._last_told = error.message
                 self._told(error)
-            self._stop.wait(wait_s)
+            if self._again.wait(wait_s):
+                self._backoff.reset()
 
     def _connect_once(self) -> LinkError:
         """Until the connection ends; why it did."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+from datetime import UTC, datetime
 
 from veil.errors import LinkError
 
 _ENROL = "Check the box's certificate with the fleet manager, or enrol the box again (veil-fleet enroll)."
 _WAIT = "The box tries again by itself."
+# Of OpenSSL: X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED.
+_NOT_YET, _ENDED = 9, 10
 _CODES = {
     0x80: ("an error that it does not name", _WAIT),
     0x82: ("a protocol error", "Update Veil and the broker."),
@@ -67,6 +70,8 @@ def silent(where: str) -> LinkError:
 def unreachable(error: Exception, where: str) -> LinkError:
     """For what connecting raised. The text holds nothing of the configuration but the address."""
     if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in {_NOT_YET, _ENDED}:
+            return _by_the_clock(error.verify_code, where)
         return LinkError(
             f"The certificate of the broker {where} does not verify: {error.verify_message}.",
             hint="Check fleet.host (a name in it), fleet.ca (must have signed it) and the box's clock.",
@@ -82,3 +87,20 @@ def unreachable(error: Exception, where: str) -> LinkError:
         return LinkError(f"The broker {where} does not answer.", hint="Check the network and fleet.port.")
     said = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return LinkError(f"The broker {where} cannot be reached: {said}.", hint="Check the network and [fleet].")
+
+
+def _by_the_clock(code: int, where: str) -> LinkError:
+    # The day alone: a line of the journal that changed with each try would be told with each try.
+    state = "is not valid yet" if code == _NOT_YET else "has ended"
+    message = (
+        f"The certificate of the broker {where} {state} by this box's clock, which says "
+        f"{datetime.now(UTC):%Y-%m-%d}."
+    )
+    if code == _NOT_YET:
+        hint = (
+            "Set the clock: timedatectl set-ntp true. Recording goes on and events are kept; the box "
+            "connects by itself once the clock is right."
+        )
+    else:
+        hint = "Where that is wrong, set the clock (timedatectl set-ntp true); else: veil-fleet renew broker."
+    return LinkError(message, hint=hint)

@@ -145,7 +145,7 @@ class Agent:
         )
         since = timestamp(clock.wall_ns())
         self._presence = Presence(config, since, self._health.machine.bundle)
-        self._watch = BoxWatch(config, self._log, clock, environ=environ)
+        self._watch = BoxWatch(config, self._log, clock, environ=environ, clock_was_set=self._clock_was_set)
         self._refusals = Refusals(self._log, clock)
         actions = BoxActions(config, clock, self._adopt, environ)
         desk = scope.enter_context(
@@ -249,6 +249,11 @@ class Agent:
                 self._answer_requests()
             except LogError as error:
                 _LOG.error("%s", error)
+
+    def _clock_was_set(self) -> None:
+        # Certificates that did not hold by the old time may do now.
+        if self._link is not None and not self._link.connected:
+            self._link.try_again()
 
     def _answer_requests(self) -> None:
         """What `veil log` asks for on this machine. Raises LogError; EvidenceError where no key is left."""

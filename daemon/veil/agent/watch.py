@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ class BoxWatch:
         log: the box's own.
         environ: overrides the configuration, as at the agent's start.
         thermal: the kernel's thermal zones.
+        clock_was_set: called when the wall clock stepped.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class BoxWatch:
         *,
         environ: Mapping[str, str] = os.environ,
         thermal: Path = THERMAL,
+        clock_was_set: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._log = log
         self._clock = clock
         self._thermal = thermal
+        self._clock_was_set = clock_was_set
         self._steps = StepDetector(clock)
         self._synchronised: Settled[str] = Settled("", _SETTLE_S)
         self._heat = ThermalState.OK
@@ -70,6 +73,7 @@ class BoxWatch:
     def step(self) -> None:
         step_ns = self._steps.step_ns()
         if step_ns:
+            self._clock_was_set()
             self._say(Kind.CLOCK_STEPPED, {"ms": step_ns // 1_000_000})
         self._look_at_clock()
         self._look_at_disks()

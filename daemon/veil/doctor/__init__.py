@@ -16,6 +16,7 @@ from rich.text import Text
 from veil.config import Config
 from veil.config_load import load_config
 from veil.doctor.finding import Finding, Level, fail, ok, warn
+from veil.doctor.fleet import check_fleet
 from veil.doctor.machine import (
     check_clock,
     check_cpu,
@@ -40,6 +41,7 @@ _CHECKS: tuple[Callable[[Config, Mapping[str, str]], Iterator[Finding]], ...] = 
     check_bundles,
     check_encoders,
     check_secrets,
+    check_fleet,
     check_cameras,
 )
 
@@ -47,7 +49,8 @@ _CHECKS: tuple[Callable[[Config, Mapping[str, str]], Iterator[Finding]], ...] = 
 def run_checks(config_path: Path | None, environ: Mapping[str, str] = os.environ) -> list[Finding]:
     """Everything that can be checked with this configuration; without a valid one, its problems alone.
 
-    Opens each camera for a few seconds; writes and removes files of 32 MiB where recordings and logs lie.
+    Opens each camera for a few seconds and a TLS connection to the broker; writes and
+    removes files of 32 MiB where recordings and logs lie.
     """
     try:
         config = load_config(config_path, environ)

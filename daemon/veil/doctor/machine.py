@@ -7,12 +7,14 @@ import os
 import platform
 import socket
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import veil
 from veil.config import Config
 from veil.doctor.finding import Finding, fail, ok, warn
-from veil.host.clock import clock_state
+from veil.domain.clock import NANOSECONDS, SystemClock
+from veil.host.clock import CLOCK_WAS_SET_NS, clock_state
 from veil.host.disk import (
     MEBIBYTE,
     MEMORY_FILE_SYSTEMS,
@@ -61,6 +63,15 @@ def check_cpu(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def check_clock(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
     del config, environ
+    now_ns = SystemClock().wall_ns()
+    if now_ns < CLOCK_WAS_SET_NS:
+        yield fail(
+            "clock",
+            f"The clock says {datetime.fromtimestamp(now_ns // NANOSECONDS, UTC):%Y-%m-%d}: it was not set. "
+            "Times in the evidence are wrong, and no certificate holds.",
+            "Enable a time service: timedatectl set-ntp true (or chrony); look at the clock's battery.",
+        )
+        return
     try:
         state = clock_state()
     except OSError as error:

@@ -6,7 +6,10 @@ import ctypes
 import os
 from dataclasses import dataclass
 
-from veil.domain.clock import Clock, SystemClock
+from veil.domain.clock import NANOSECONDS, Clock, SystemClock
+
+CLOCK_WAS_SET_NS = 1_735_689_600 * NANOSECONDS
+"""2025-01-01: a box whose clock says less has not heard the time yet."""
 
 _STA_UNSYNC = 0x0040
 _TIME_ERROR = 5

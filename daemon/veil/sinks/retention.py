@@ -11,14 +11,13 @@ from typing import Final
 from veil.config import RecorderConfig
 from veil.domain.clock import NANOSECONDS, Clock
 from veil.errors import SinkError
+from veil.host.clock import CLOCK_WAS_SET_NS
 from veil.host.disk import sync_directory
 from veil.sinks.repair import sha256_of
 from veil.sinks.segment_file import CLOSED, full_or_broken, segment_number, segment_start_ns
 
 _DAY_NS: Final = 86_400 * NANOSECONDS
 _GIBIBYTE: Final = 1 << 30
-_CLOCK_WAS_SET_NS: Final = 1_735_689_600 * NANOSECONDS
-"""2025-01-01: a box whose clock says less has not heard the time yet."""
 
 
 class RetentionReason(StrEnum):
@@ -107,7 +106,7 @@ def _made_ns(held: list[_Held], now_ns: int) -> list[int]:
     """
     made, least = [], now_ns
     for one in reversed(held):
-        if one.start_ns >= _CLOCK_WAS_SET_NS:
+        if one.start_ns >= CLOCK_WAS_SET_NS:
             least = min(least, one.start_ns)
         made.append(least)
     return made[::-1]
