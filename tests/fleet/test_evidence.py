@@ -12,6 +12,7 @@ from veil.audit.checkpoint import Checkpoint, origin_of
 from veil.audit.event import Event, Kind, timestamp
 from veil.audit.note import Note
 from veil.audit.tree import Frontier, leaf_hash
+from veil_fleet.collector import logbook
 from veil_fleet.store.tables import Alarm
 from veil_fleet.store.tables import Checkpoint as CheckpointRow
 
@@ -95,6 +96,24 @@ def test_a_gap_is_asked_for_again_and_not_without_end(house: StoreHouse) -> None
     house.take(box.entries(3, 5))
     assert house.ask(now + 100_000).publish == []
     assert house.log().stored_size == 9
+
+
+def test_lines_that_waited_are_taken_up_without_a_pause(
+    house: StoreHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logbook, "MAX_ADVANCE", 50)
+    box = box_with_lines(125)
+    house.take(box.keys(), box.entries(1, 63), box.entries(63), box.checkpoint())
+    house.take(box.entries(0, 1))
+    assert house.log().stored_size == 51
+    outcomes = [house.ask(box.now_ms)]
+    while outcomes[-1].more_waits:
+        outcomes.append(house.ask(box.now_ms))
+    assert len(outcomes) == 2
+    assert len(receipts(outcomes[-1])) == 1
+    assert not any("/resend/" in item.topic for outcome in outcomes for item in outcome.publish)
+    log = house.log()
+    assert (log.stored_size, log.cosigned_size, log.gap_ms) == (125, 125, None)
 
 
 def test_a_gap_that_stays_is_an_alarm_until_it_is_filled(house: StoreHouse) -> None:

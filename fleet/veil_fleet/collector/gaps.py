@@ -11,13 +11,10 @@ from veil.messages.evidence import Resend
 from veil.messages.topics import Kind, Topic
 from veil_fleet.collector.alarms import AlarmKind, Raised, write_alarms
 from veil_fleet.collector.batch import Store
-from veil_fleet.collector.logbook import Name, catch_up, lock_books
+from veil_fleet.collector.logbook import GRACE_MS, Name, catch_up, lock_books
 from veil_fleet.collector.outgoing import Outcome, Outgoing
 from veil_fleet.store.queries import Liveness, status_of
 from veil_fleet.store.tables import OPEN, Alarm, Device, Log, LogLine
-
-GRACE_MS = 1_500
-"""With several collectors lines overtake each other."""
 
 ASK_FIRST_MS, ASK_MOST_MS = 3_000, 30_000
 GAP_ALARM_MS = 60_000
@@ -68,6 +65,7 @@ def ask_again(connection: Connection, store: Store, now_ms: int) -> Outcome:
         for book in books.values():
             catch_up(connection, book)
         outcome.add(store.advance(connection, books, now_ms))
+        outcome.more_waits = any(book.cut_short for book in books.values())
     return outcome
 
 

@@ -20,6 +20,9 @@ WINDOW = 50_000
 MAX_ADVANCE = 5_000
 """Lines that waited and are taken up in one transaction; the next one goes on."""
 
+GRACE_MS = 1_500
+"""With several collectors lines overtake each other: so long nothing is asked for."""
+
 _STEP = 2_000
 
 Name = tuple[str, str]
@@ -64,6 +67,11 @@ class Book:
     @property
     def cosigned_size(self) -> int:
         return int(self.state["cosigned_size"])
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether more lines may wait than one transaction takes up."""
+        return len(self.whole) >= MAX_ADVANCE + len(self.fresh)
 
     def object_to(self, kind: AlarmKind, text: str, **evidence: str | int) -> None:
         self.alarms.append(Raised(self.device, self.log, kind, text, evidence))
@@ -186,7 +194,7 @@ def _advance(connection: Connection, book: Book) -> None:
     """Goes on from the last line that is whole, over lines that just came and lines that waited."""
     waiting = _waiting(connection, book) if book.before["seen_size"] > book.before["stored_size"] else None
     ahead = next(waiting, None) if waiting else None
-    while len(book.whole) < MAX_ADVANCE + len(book.fresh):
+    while not book.cut_short:
         sequence = book.stored_size
         while ahead is not None and ahead.sequence < sequence:
             ahead = next(waiting, None) if waiting else None
@@ -283,6 +291,9 @@ def settle_gap(book: Book, now_ms: int) -> None:
         # While lines flow in, those that lack need not be asked for again.
         asked = None if state["asked_ms"] is None else now_ms
         state.update(gap_ms=now_ms, asked_ms=asked, asks=min(state["asks"], 1))
+        if book.cut_short:
+            # What comes next is here: it is taken up without a pause.
+            state.update(gap_ms=now_ms - GRACE_MS, asked_ms=None, asks=0)
     if max(book.seen_size, book.stored_size) <= book.cosigned_size:
         state["behind_ms"] = None
     elif state["behind_ms"] is None or book.cosigned_size > before["cosigned_size"]:

@@ -214,11 +214,13 @@ class Collector:
     async def _keep_house(self) -> None:
         """Asks for what lacks, raises what is overdue, throws away what is old."""
         overdue_at = purge_at = time.monotonic()
+        more_waits = False
         while True:
-            await asyncio.sleep(HOUSEKEEPING_S)
-            now = time.monotonic()
+            await asyncio.sleep(0 if more_waits else HOUSEKEEPING_S)
+            now, more_waits = time.monotonic(), False
             if (link := self._link) is not None:
                 outcome = await self._patiently(self._ask)
+                more_waits = outcome.more_waits
                 with contextlib.suppress(aiomqtt.MqttError):
                     await link.say(outcome.publish)
                     await self._read_keys(link, outcome.unknown_keys)
