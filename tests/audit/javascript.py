@@ -23,9 +23,10 @@ class JavaScriptVerifier:
         )
         return self
 
-    def verify(
+    def ask(
         self, folder: Path, key: str | None = None, anchor: Path | None = None, *, complete: bool = False
-    ) -> dict[str, Any]:
+    ) -> None:
+        """It works while the caller does something else; `answer` says what it found."""
         asked = {
             "dir": str(folder),
             "key": key,
@@ -33,11 +34,19 @@ class JavaScriptVerifier:
             "complete": complete,
         }
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         return answer
+
+    def verify(
+        self, folder: Path, key: str | None = None, anchor: Path | None = None, *, complete: bool = False
+    ) -> dict[str, Any]:
+        self.ask(folder, key, anchor, complete=complete)
+        return self.answer()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
