@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from veil.config import CameraConfig
 from veil.domain.clock import NANOSECONDS, Clock
@@ -64,3 +66,42 @@ def slates(
         return encode_slate(camera.encoder, maker.slate, stream, frame_rate=frame_rate(), clock=clock)
 
     return slate
+
+
+class SlatesAhead:
+    """The slates of each stream, made before its own encoder is opened.
+
+    With both encoders open at a time a camera's process would need the most memory of its life at its start:
+    25 to 43 MiB more at 1080p (measured).
+    """
+
+    def __init__(self, make: Callable[[StreamInfo], Slate]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: tuple[EncoderSpec, Slate] | None = None
+
+    def before(self, makers: Makers) -> Makers:
+        """`makers` whose encoders are opened after their slates were made."""
+
+        def encoder(spec: EncoderSpec) -> AbstractContextManager[Encodes]:
+            stream = StreamInfo(
+                "h264",
+                spec.width,
+                spec.height,
+                spec.time_base,
+                extradata=b"",
+                epoch=spec.epoch,
+                color=spec.color,
+            )
+            self(stream)
+            return makers.encoder(spec)
+
+        return replace(makers, encoder=encoder)
+
+    def __call__(self, stream: StreamInfo) -> Slate:
+        """Those of `stream`, from any thread."""
+        spec = EncoderSpec(stream.width, stream.height, stream.time_base, stream.color, stream.epoch)
+        with self._lock:
+            if self._made is None or self._made[0] != spec:
+                self._made = spec, self._make(stream)
+            return self._made[1]

@@ -14,7 +14,7 @@ from types import FrameType
 import cv2
 
 from veil.analyse import Analyser
-from veil.assemble import emitter_makers, lookback_ns, slate_lines, slates
+from veil.assemble import SlatesAhead, emitter_makers, lookback_ns, slate_lines, slates
 from veil.audit.event import Event, Kind, Value
 from veil.audit.log import EventLog, EventSink, note_fault
 from veil.audit.tally import Tally
@@ -27,7 +27,7 @@ from veil.detect.guard import DetectorGuard
 from veil.domain.clock import Clock, SystemClock
 from veil.emit import Emitter, PacketSink, SlatePlan
 from veil.frames.picture import ColorInfo
-from veil.host.memory import give_freed_memory_back
+from veil.host.memory import give_freed_memory_back, set_aside_what_is_loaded
 from veil.host.sdnotify import Supervisor
 from veil.host.secrecy import forbid_memory_dumps
 from veil.last_stream import recall, remembering
@@ -75,6 +75,7 @@ def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | Non
         _stop_on_signals(pipeline.stop)
         ending = _Ending(request, pipeline.stop)
         scope.enter_context(_Reporter(places.state, stats, supervisor, pipeline.is_moving, ending.look))
+        set_aside_what_is_loaded()
         supervisor.ready()
         reason = ""
         try:
@@ -119,7 +120,10 @@ def _live_pipeline(
             scope.enter_context(Recording(make, log, tally, stats, origin_of(camera, detector)))
         )
         scope.enter_context(Retention(camera.recorder, places.recordings, log, clock))
+    makers = emitter_makers(camera, lambda: observer.frame_rate, clock)
     if config.rtsp.enabled:
+        slates_ahead = SlatesAhead(slates(camera, lambda: observer.frame_rate, clock))
+        makers = slates_ahead.before(makers)
 
         def request_keyframe() -> None:
             for emitter in emitters:
@@ -128,12 +132,11 @@ def _live_pipeline(
         sink = RtspSink(
             places.rtsp_socket,
             camera.name,
-            slates=slates(camera, lambda: observer.frame_rate, clock),
+            slates=slates_ahead,
             on_keyframe_request=request_keyframe,
         )
         packet_sinks.append(scope.enter_context(sink))
     snapshot = scope.enter_context(SnapshotSink(camera.preview, places.snapshot, clock))
-    makers = emitter_makers(camera, lambda: observer.frame_rate, clock)
     emitter = Emitter(
         remembering(makers, places.stream, lambda: observer.frame_rate),
         lookback_ns=lookback_ns(camera),

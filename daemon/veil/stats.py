@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 _KEPT = 2048
 
@@ -130,30 +131,35 @@ class CameraStats:
 
     def snapshot(self) -> Snapshot:
         with self._lock:
-            count = self._count
+            count = self._count.copy()
             latency, detect = list(self._latency), list(self._detect)
-            return Snapshot(
-                frames_in=count["frames_in"],
-                frames_out=count["frames_out"],
-                slates=count["slates"],
-                whole=count["whole"],
-                masks=count["masks"],
+            kept = {name: list(times) for name, times in self._stages.items()}
+            counts = partial(
+                Snapshot,
                 dropped=dict(self._dropped),
                 detections=dict(self._detections),
-                reconnects=count["reconnects"],
-                segments=count["segments"],
                 fps_in=_rate(self._in),
                 fps_out=_rate(self._out),
-                latency_p50_ns=percentile(latency, 0.5),
-                latency_p99_ns=percentile(latency, 0.99),
-                detect_p50_ns=percentile(detect, 0.5),
-                detect_p99_ns=percentile(detect, 0.99),
                 last_frame_ns=self._in[-1] if self._in else 0,
                 picture=self._picture,
                 connected=self._connected,
                 slating=self._slating,
-                stages={name: percentile(list(kept), 0.5) for name, kept in self._stages.items()},
             )
+        # Sorted after the lock was given back: frames do not wait for it.
+        return counts(
+            frames_in=count["frames_in"],
+            frames_out=count["frames_out"],
+            slates=count["slates"],
+            whole=count["whole"],
+            masks=count["masks"],
+            reconnects=count["reconnects"],
+            segments=count["segments"],
+            latency_p50_ns=percentile(latency, 0.5),
+            latency_p99_ns=percentile(latency, 0.99),
+            detect_p50_ns=percentile(detect, 0.5),
+            detect_p99_ns=percentile(detect, 0.99),
+            stages={name: percentile(times, 0.5) for name, times in kept.items()},
+        )
 
 
 def _rate(times: deque[int]) -> float:
