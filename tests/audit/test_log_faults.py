@@ -218,6 +218,7 @@ with EventLog(Path(sys.argv[1]) / "log/front/events.jsonl", "front", SystemClock
                 sys.stdout.flush()
     threads = [threading.Thread(target=work, args=(name,)) for name in range(3)]
     [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
 """
 
 AGENT = """
