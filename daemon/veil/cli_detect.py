@@ -85,6 +85,8 @@ def detect_folder(
         raise UsageError(f"a least score of {min_score:g} is not between 0 and 1.", hint="Check --min-score.")
     if not out.parent.is_dir():
         raise UsageError(f"{out.parent} is not a folder.", hint="Create it, or choose another --out.")
+    if out.exists() and not out.is_file():
+        raise UsageError(f"{out} exists and is not a file.", hint="Choose another --out.")
     names = picture_names(folder)
     try:
         config = DetectorConfig(
@@ -112,7 +114,9 @@ def detect_folder(
                 unreadable.append(name)
             else:
                 seen = _detect(detector, still, tiles)
-                entries.extend(_entry(name, each, still) for each in seen if each.score >= min_score)
+                found = (_entry(name, each, still) for each in seen if each.score >= min_score)
+                # Of a box beside the picture nothing is left.
+                entries.extend(entry for entry in found if min(entry["bbox"][2:]) > 0)
             progress(done, len(names))
         seconds = time.monotonic() - started
         _write(out, entries)
@@ -167,7 +171,8 @@ def _write(out: Path, entries: list[dict[str, Any]]) -> None:
     text = "[\n" + ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries) + "\n]\n"
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8") as stream:
+        # A name that is no UTF-8 gets JSON's own escapes for its bytes.
+        with part.open("w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
@@ -161,6 +164,30 @@ def test_second_picture_inside_a_jpeg_is_left_out(tmp_path: Path) -> None:
     assert (tmp_path / "out.jpg").read_bytes().count(b"\xff\xd8\xff") == 1
     with Pillow.open(tmp_path / "out.jpg") as image:
         assert getattr(image, "n_frames", 1) == 1
+
+
+def _text_that_unpacks_to_gigabytes() -> bytes:
+    chunk = b"zTXt" + b"k\0\0" + zlib.compress(bytes(70_000_000))
+    picture = io.BytesIO()
+    Pillow.new("RGB", (9, 9)).save(picture, "PNG")
+    head, rest = picture.getvalue()[:33], picture.getvalue()[33:]
+    return head + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + rest
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
+        _text_that_unpacks_to_gigabytes(),
+    ],
+    ids=["empty", "program", "bomb"],
+)
+def test_what_is_no_picture_is_refused_unopened(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "in.png").write_bytes(content)
+    with pytest.raises(CaptureError, match="cannot be read as a picture"):
+        anonymize(tmp_path / "in.png", tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_folder_takes_kinds_that_are_only_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from PIL import Image
 
 from detect.test_detector import scene
 from veil.cli_detect import ALL_TILES, DetectSummary, detect_folder
+from veil.detect.detector import BundleDetector
+from veil.domain.detection import Detection, ObjectClass
+from veil.domain.geometry import Box
 from veil.errors import UsageError
 
 
@@ -165,3 +169,32 @@ def test_a_real_face_is_found_in_a_folder(yunet: Path, astronaut: NDArray[np.uin
     x, y, w, h = entries[0]["bbox"]
     assert abs(x + w / 2 - 225) < 15
     assert abs(y + h / 2 - 118) < 20
+
+
+def test_names_that_are_no_text_give_valid_json(bundles: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    name = os.fsdecode(b"\xff.png")
+    Image.fromarray(scene(640, 384, (320, 200, 40))).save(folder / name)
+    _, entries = _run(folder, bundles, tmp_path / "out.json")
+    assert {entry["file_name"] for entry in entries} == {name}
+
+
+def test_what_is_no_file_is_never_replaced(pictures: Path, bundles: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is not a file"):
+        _run(pictures, bundles, tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_every_box_has_an_area(bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.fromarray(scene(64, 64)).save(folder / "a.png")
+    seen = tuple(
+        Detection(ObjectClass.FACE, box, 0.9)
+        for box in (Box(64.2, 3, 70, 9), Box(3, 63.999, 9, 70), Box(2, 2, 9, 9))
+    )
+    monkeypatch.setattr(BundleDetector, "detect_planes", lambda *_: seen)
+    _, entries = _run(folder, bundles, tmp_path / "out.json")
+    assert [entry["bbox"] for entry in entries] == [[2.0, 2.0, 7.0, 7.0]]

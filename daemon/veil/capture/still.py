@@ -7,14 +7,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from veil.domain.clock import Clock
 from veil.errors import CaptureError
 from veil.frames.picture import FrameInfo
 from veil.frames.pool import SlotPool
 from veil.frames.raw import RawFrame
-from veil.frames.still import SUFFIXES, Still, read_still
+from veil.frames.still import BROKEN, FORMATS, SUFFIXES, Still, read_still
 
 __all__ = ["FOREIGN_SUFFIXES", "SUFFIXES", "open_still"]
 
@@ -35,9 +35,9 @@ def open_still(path: Path, clock: Clock, *, sequence: int = 0) -> RawFrame:
         )
     try:
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             pictures = 1 if image.format in _ONE_PICTURE else int(getattr(image, "n_frames", 1))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except BROKEN as error:
         raise CaptureError(f"{path} cannot be read as a picture.", hint="Is it complete?") from error
     if pictures > 1:
         raise CaptureError(f"{path} holds {pictures} pictures.", hint="Convert it to a video first.")

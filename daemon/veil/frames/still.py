@@ -8,12 +8,23 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from veil.errors import CaptureError
 from veil.frames.picture import ColorInfo, PlaneArray, Planes
 
 SUFFIXES = frozenset({".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is decoded, whatever a file is called: Pillow runs programs for some other formats. MPO is a JPEG."""
+BROKEN = (
+    OSError,
+    SyntaxError,  # Pillow raises it for broken PNG
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for pictures that cannot be read."""
 MAX_SIDE = 16384
 MAX_PIXELS = 128 * 1024 * 1024
 
@@ -34,7 +45,7 @@ def read_still(data: bytes, name: str) -> Still:
     Raises CaptureError for bytes that are no picture, a broken one or one over MAX_PIXELS.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
                 raise CaptureError(
@@ -42,14 +53,9 @@ def read_still(data: bytes, name: str) -> Still:
                     hint=f"At most {MAX_PIXELS} pixels and {MAX_SIDE} a side; scale it down.",
                 )
             rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (
-        OSError,
-        SyntaxError,  # Pillow raises it for broken PNG
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
+    except UnidentifiedImageError as error:
+        raise CaptureError(f"{name} cannot be read as a picture.", hint="Is it one, and complete?") from error
+    except BROKEN as error:
         raise CaptureError(
             f"{name} cannot be read as a picture: {error}.", hint="Repair or remove the file."
         ) from error
