@@ -9,11 +9,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from veil.audit.blocks import BLOCK_LINES, Blocks
 from veil.audit.canonical import NotCanonicalError, parse_line
+from veil.audit.event import Kind
 from veil.audit.evidence_files import opened
 from veil.audit.findings import Found
 from veil.audit.heads import parse_head
@@ -27,6 +29,8 @@ from veil.errors import EvidenceError, NoteError, UsageError
 
 _ATTEMPTS = 5
 _CHUNK = 1 << 20
+# As it stands in every canonical line of that kind; within strings quotes are escaped.
+_CLOSED = f'"kind":"{Kind.SEGMENT_CLOSED}"'.encode()
 _COLUMNS = ("log", "seq", "file", "sha256", "bytes", "first", "last", "copy")
 
 
@@ -75,9 +79,9 @@ def list_segments(source: Path, log: str | None, span: Span) -> list[Segment]:
     """The segments of a range, from the logs as they are. Raises UsageError, EvidenceError."""
     segments = []
     for name, folder in _chosen(source, log).items():
-        for sequence, event in _events(folder / "events.jsonl"):
+        for sequence, event in _events(folder / "events.jsonl", _CLOSED):
             data = event.get("data")
-            if event.get("kind") == "segment_closed" and isinstance(data, dict) and span.holds(data):
+            if event.get("kind") == Kind.SEGMENT_CLOSED and isinstance(data, dict) and span.holds(data):
                 segments.append(Segment(name, sequence, data))
     return segments
 
@@ -158,11 +162,13 @@ def _copy_lines(source: Path, target: Path) -> None:
             end -= len(block)
 
 
-def _events(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Sequence numbers by place; lines that are no events are left to the verifier."""
+def _events(path: Path, mark: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Of lines that hold `mark`. Sequence numbers by place; what is no event is left to the verifier."""
     try:
         with opened(path) as file:
             for number, line in enumerate(Lines(file)):
+                if mark not in line:
+                    continue
                 try:
                     yield number, parse_line(line)
                 except NotCanonicalError:
@@ -183,18 +189,22 @@ def _write_proofs(folder: Path, path: Path, segments: list[Segment]) -> None:
         size = 0 if checkpoint is None else checkpoint.size
         blocks = _blocks_of(folder / "events.jsonl", size)
 
+        @lru_cache(maxsize=2)
         def read(block: int) -> list[bytes]:
             lines = Lines(piece(events.fileno(), blocks.start_of(block)))
             return [leaf_hash(line) for line, _ in zip(lines, range(BLOCK_LINES), strict=False)]
+
+        # Neighbours' proofs are nearly the same: without this a proof costs as much as the log has blocks.
+        @lru_cache(maxsize=4096)
+        def range_root(first: int, end: int) -> bytes:
+            return blocks.range_root(first, end, read)
 
         for segment in segments:
             said: dict[str, object] = {"seq": segment.sequence, "sha256": segment.data.get("sha256")}
             if note is None or segment.sequence >= min(size, blocks.size):
                 said["problem"] = "no checkpoint was signed over it yet"
             else:
-                hashes = inclusion_proof(
-                    segment.sequence, size, lambda first, end: blocks.range_root(first, end, read)
-                )
+                hashes = inclusion_proof(segment.sequence, size, range_root)
                 said["size"], said["path"] = size, [each.hex() for each in hashes]
                 said["root"], said["checkpoint"] = blocks.frontier.root().hex(), note.encode()
             file.write(json.dumps(said, sort_keys=True) + "\n")
