@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import threading
 import time
 import urllib.error
@@ -209,3 +210,19 @@ def test_a_taken_port_is_refused_with_a_hint() -> None:
         port = int(page.url.rsplit(":", 1)[1].strip("/"))
         with pytest.raises(SinkError, match=r"page\.port"), PreviewPage({}, address="127.0.0.1", port=port):
             pass
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+def test_the_page_is_there_over_ipv6_too() -> None:
+    with PreviewPage({}, address="::1", port=0) as page:
+        assert page.url.startswith("http://[::1]:")
+        assert get(page.url)[0] == 200

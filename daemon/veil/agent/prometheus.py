@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Final
 
 from veil.errors import LinkError
+from veil.host.small_http import Page, SmallServer
 from veil.messages.health import BoxHealth, CameraCondition, CameraHealth, Health
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _ADDRESS: Final = "127.0.0.1"
-_REQUEST_TIMEOUT_S: Final = 5
 _AT_ONCE: Final = 4
 _MIB: Final = 1 << 20
 
-_Request = socket.socket | tuple[bytes, socket.socket]
 Sample = tuple[Mapping[str, str], float]
 
 
@@ -148,75 +144,25 @@ class Exporter:
     def __init__(self, port: int, read: Callable[[], Health | None]) -> None:
         self._port = port
         self._read = read
-        self._server: ThreadingHTTPServer | None = None
-        self._thread: threading.Thread | None = None
+        self._scope = ExitStack()
 
     def __enter__(self) -> Exporter:
         if not self._port:
             return self
+        server = SmallServer(_ADDRESS, self._port, self._page, at_once=_AT_ONCE, name="metrics")
         try:
-            server = _Server((_ADDRESS, self._port), _handler(self._read))
+            self._scope.enter_context(server)
         except OSError as error:
             raise LinkError(
                 f"The metrics cannot be served at {_ADDRESS}:{self._port}: {error.strerror}.",
                 hint="Choose another agent.prometheus_port, or 0 for none.",
             ) from error
-        self._server = server
-        self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None and self._thread is not None:
-            self._server.shutdown()
-            self._thread.join()
-            self._server.server_close()
+        self._scope.close()
 
-
-class _Server(ThreadingHTTPServer):
-    """Bounded, and quiet: a scraper that goes away in the middle is no news."""
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        super().__init__(address, handler)
-        self._free = threading.BoundedSemaphore(_AT_ONCE)
-
-    def process_request(self, request: _Request, client_address: object) -> None:
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: _Request, client_address: object) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        del request, client_address
-
-
-def _handler(read: Callable[[], Health | None]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = _REQUEST_TIMEOUT_S
-
-        def do_GET(self) -> None:
-            if self.path.split("?")[0] != "/metrics":
-                self.send_error(HTTPStatus.NOT_FOUND)
-                return
-            body = exposition(read()).encode()
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", CONTENT_TYPE)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            del format, args
-
-    return Handler
+    def _page(self, path: str) -> Page | None:
+        return Page(CONTENT_TYPE, exposition(self._read()).encode()) if path == "/metrics" else None

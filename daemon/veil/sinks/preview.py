@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import html
-import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from veil.errors import SinkError
+from veil.host.small_http import Page, SmallServer
 
-_REQUEST_TIMEOUT_S: Final = 10
+_AT_ONCE: Final = 32
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+}
 _STYLE: Final = (
     "body{font:16px/1.4 system-ui,sans-serif;margin:2rem;background:#1b1b1b;color:#ddd}"
     "main{display:flex;flex-wrap:wrap;gap:2rem}section{max-width:480px}img{width:100%;background:#333}"
@@ -50,8 +54,7 @@ class PreviewPage:
         self._cameras = dict(cameras)
         self._refresh_s = max(1, round(refresh_s))
         self._address, self._port = address, port
-        self._server: ThreadingHTTPServer | None = None
-        self._thread: threading.Thread | None = None
+        self._scope = ExitStack()
 
     @property
     def url(self) -> str:
@@ -59,25 +62,20 @@ class PreviewPage:
         return f"http://{host}:{self._port}/"
 
     def __enter__(self) -> PreviewPage:
+        server = SmallServer(self._address, self._port, self._at, at_once=_AT_ONCE, name="preview")
         try:
-            server = _Server((self._address, self._port), self._handler())
+            self._port = self._scope.enter_context(server).port
         except OSError as error:
             raise SinkError(
                 f"the preview page cannot listen at {self._address}:{self._port}: {error.strerror}.",
                 hint="Choose another page.port, or 0 for no page.",
             ) from error
-        self._server, self._port = server, server.server_port
-        self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="preview", daemon=True)
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None and self._thread is not None:
-            self._server.shutdown()
-            self._thread.join()
-            self._server.server_close()
+        self._scope.close()
 
     def page(self) -> str:
         """The page as HTML."""
@@ -107,43 +105,9 @@ class PreviewPage:
         except OSError:
             return None
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        preview = self
-
-        class Handler(BaseHTTPRequestHandler):
-            timeout = _REQUEST_TIMEOUT_S
-            server_version = "veil"
-            sys_version = ""
-
-            def do_GET(self) -> None:
-                path = unquote(urlsplit(self.path).path)
-                if path == "/":
-                    self._answer("text/html; charset=utf-8", preview.page().encode())
-                    return
-                name = path.removeprefix("/snapshot/").removesuffix(".jpg")
-                picture = preview._picture(name) if path == f"/snapshot/{name}.jpg" else None
-                if picture is None:
-                    self.send_error(HTTPStatus.NOT_FOUND)
-                    return
-                self._answer("image/jpeg", picture)
-
-            def _answer(self, kind: str, content: bytes) -> None:
-                self.send_response(HTTPStatus.OK)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(content)))
-                self.send_header("Cache-Control", "no-store")
-                self.send_header("Content-Security-Policy", "default-src 'self'; style-src 'unsafe-inline'")
-                self.send_header("X-Content-Type-Options", "nosniff")
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *_: object) -> None:
-                """Nothing: addresses of visitors are nobody's business."""
-
-        return Handler
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 16
+    def _at(self, path: str) -> Page | None:
+        if path == "/":
+            return Page("text/html; charset=utf-8", self.page().encode(), _HEADERS)
+        name = path.removeprefix("/snapshot/").removesuffix(".jpg")
+        picture = self._picture(name) if path == f"/snapshot/{name}.jpg" else None
+        return None if picture is None else Page("image/jpeg", picture, _HEADERS)
