@@ -27,6 +27,11 @@ REPEAT_S: Final = (20.0, 300.0)
 """First and longest wait for a receipt until the checkpoint is sent again."""
 REWIND_S: Final = (60.0, 900.0)
 """Likewise until everything without a receipt is sent again."""
+STEP: Final = 2048
+"""Of a backlog so many lines are signed, and a receipt is asked for so many, at a time: what came before a
+connection broke is not sent again. A link that never lasts for all of it would else never bring a receipt."""
+_STEP_LAG: Final = 1024
+"""Sent behind a step before its checkpoint: several collectors have then stored the lines below it."""
 RESENDS_KEPT: Final = 16
 _MARGIN_S: Final = 2.0
 _SIGN_NOW = tuple(
@@ -101,6 +106,8 @@ class Shipper:
         self._cosigned_size = cosigned_size
         self._sent = cosigned_size
         self._checkpoint_sent = 0
+        self._step: tuple[int, Note] | None = None
+        self._step_sent = 0
         self._repeat = Patience(REPEAT_S, random.SystemRandom())
         self._rewind = Patience(REWIND_S, random.SystemRandom())
         self._resends: deque[_Range] = deque(maxlen=RESENDS_KEPT)
@@ -140,8 +147,9 @@ class Shipper:
             self._sign_now, self._unsigned_since_s = False, None
             return None
         since_s = now_s if self._unsigned_since_s is None else self._unsigned_since_s
-        # One signature over all that is there: a long log is read to its end first.
-        if now_s - since_s < self._sign_after_s and (self._behind or not self._sign_now):
+        # Few signatures over what is there: a long log is read by steps.
+        unread = self._behind and self.unsigned < STEP
+        if now_s - since_s < self._sign_after_s and (unread or not self._sign_now):
             return None
         return self.sign(key, now_s)
 
@@ -158,8 +166,7 @@ class Shipper:
 
     def reconnected(self, now_s: float) -> None:
         """Whatever has no receipt is sent again: what the last connection carried may not have arrived."""
-        self._sent = self._cosigned_size
-        self._checkpoint_sent = 0
+        self._send_from_receipt()
         self._repeat.restart(now_s)
         self._rewind.restart(now_s)
 
@@ -169,9 +176,11 @@ class Shipper:
             return False
         if self._cosigned_size < min(self._sent, self._signer.signed_size) and self._rewind.is_over(now_s):
             _LOG.info("log %s: no receipt for %d lines; they are sent again", self.name, self.waiting)
-            self._sent, self._checkpoint_sent = self._cosigned_size, 0
+            self._send_from_receipt()
         if self._resends:
             return self._send_again(publish, max_payload)
+        if self._send_step(publish):
+            return True
         if self._sent < self._signer.size or self._sent < self._outbox.next(self.name):
             count = self._send_lines(publish, max_payload, self._sent, MAX_LINES)
             self._sent += count
@@ -235,7 +244,7 @@ class Shipper:
         if not self._fits:
             _LOG.warning("log %s: the outbox held lines of another log; they are dropped", self.name)
             self._outbox.forget(self.name, self._cosigned_size)
-            self._sent, self._checkpoint_sent = self._cosigned_size, 0
+            self._send_from_receipt()
             self._fits = True
         self._compared = both == end or self._outbox.next(self.name) != end
         return self._compared
@@ -269,6 +278,27 @@ class Shipper:
             if not self._resends:
                 self._checkpoint_sent = 0
         return count > 0
+
+    def _send_from_receipt(self) -> None:
+        self._sent = self._cosigned_size
+        self._checkpoint_sent = self._step_sent = 0
+        self._step = None
+
+    def _send_step(self, publish: Publish) -> bool:
+        """Of a backlog: an older checkpoint, whose lines are out."""
+        wanted = max(self._cosigned_size, self._step_sent) + STEP
+        if self._sent < wanted + _STEP_LAG:
+            return False
+        if self._step is None or self._step[0] < wanted:
+            self._step = self._signer.checkpoint_from(wanted)
+        if self._step is None or self._step[0] + _STEP_LAG > self._sent:
+            return False
+        size, note = self._step
+        topic = str(Topic(self._device, Kind.CHECKPOINT, self.name))
+        if not publish(Outgoing(topic, CheckpointNote(log=self.name, note=note.encode()).encode())):
+            return False
+        self._step_sent = size
+        return True
 
     def _send_checkpoint(self, publish: Publish, now_s: float) -> bool:
         """The newest one, once all its lines are out; again when no receipt comes."""

@@ -100,6 +100,23 @@ class Heads:
                 return checkpoint.size
         return None
 
+    def first_from(self, size: int) -> tuple[Note, Checkpoint] | None:
+        """The first line whose size is not below `size`; None without one. Reads few lines: sizes grow."""
+        found = None
+        low, high = 0, self._size
+        while low < high:
+            start = whole_bytes(self._file, (low + high) // 2)
+            line, newline, _ = os.pread(self._file, MAX_LINE_BYTES + 1, start).partition(b"\n")
+            try:
+                note, checkpoint = parse_head(line if newline else b"")
+            except (NotCanonicalError, KeyError, NoteError) as error:
+                raise EvidenceError(f"{self._path}: a line is no checkpoint.", hint=_KEEP) from error
+            if checkpoint.size < size:
+                low = start + len(line) + 1
+            else:
+                high, found = start, (note, checkpoint)
+        return found
+
     def _backwards(self) -> Iterator[tuple[Note, Checkpoint]]:
         end = self._size
         while (line := last_line(self._file, end, MAX_LINE_BYTES)) is not None:

@@ -84,6 +84,14 @@ class LogSigner:
         """The newest checkpoint."""
         return None if self._heads.newest is None else self._heads.newest[0]
 
+    def checkpoint_from(self, size: int) -> tuple[int, Note] | None:
+        """The first over at least `size` lines, and over how many it is. Raises EvidenceError, LogError."""
+        try:
+            found = self._heads.first_from(size)
+        except OSError as error:
+            raise self._failed(error) from error
+        return None if found is None else (found[1].size, found[0])
+
     def follow(self, limit: int = MAX_FOLLOWED) -> list[tuple[int, str]]:
         """Sequence numbers and lines that are new and durable, at most `limit`; after a start, those that are
         not signed yet come again. Raises EvidenceError, LogError."""

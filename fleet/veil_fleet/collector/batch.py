@@ -264,7 +264,8 @@ class _Desk:
                         )
                     self._wait(book, note, ring)
                 case Overtaken():
-                    pass
+                    # The receipt for more than that was lost on its way.
+                    self._publish(book, book.state["cosigned"])
                 case Objection():
                     book.alarms.append(verdict.alarm)
             settled = not isinstance(verdict, LacksLines | LacksKey)
