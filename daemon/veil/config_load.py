@@ -143,6 +143,10 @@ def _read_file(path: Path | None) -> tuple[str, Tree]:
         return "", {}
     try:
         text = path.read_text(encoding="utf-8")
+        if text.startswith("\ufeff"):
+            raise ConfigError(
+                f"{path}: begins with a byte order mark.", hint="Save it as UTF-8 without one (BOM)."
+            )
         return text, TomlConfigSettingsSource(_Sources, toml_file=path).toml_data
     except FileNotFoundError:
         raise ConfigError(
@@ -154,6 +158,8 @@ def _read_file(path: Path | None) -> tuple[str, Tree]:
         ) from error
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8 text.", hint="Save it as UTF-8.") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply.", hint="Remove the brackets.") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
             f"{path}: is not TOML: {error}.", hint="edge-configs/reference.toml shows how it is written."

@@ -15,6 +15,7 @@ from veil.emit import EncoderSpec, Encodes, Makers
 from veil.frames.picture import ColorInfo
 
 _Size = Annotated[int, Field(ge=2, le=16384, multiple_of=2)]
+_Part = Annotated[int, Field(ge=1, le=65535)]
 _Code = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -29,10 +30,11 @@ class LastStream:
     primaries: _Code
     transfer: _Code
     matrix: _Code
+    aspect: tuple[_Part, _Part] = (1, 1)
 
     @property
     def color(self) -> ColorInfo:
-        return ColorInfo(self.full_range, self.primaries, self.transfer, self.matrix)
+        return ColorInfo(self.full_range, self.primaries, self.transfer, self.matrix, self.aspect)
 
 
 _ADAPTER: TypeAdapter[LastStream] = TypeAdapter(LastStream)
@@ -61,6 +63,7 @@ def remember(path: Path, spec: EncoderSpec, frame_rate: float) -> None:
                     color.primaries,
                     color.transfer,
                     color.matrix,
+                    color.aspect,
                 )
             )
         )

@@ -21,6 +21,7 @@ from PIL import Image as Pillow
 
 from media import Clip, number_of, picture, timestamps_of, write_clip
 from veil.anonymize import plan
+from veil.capture.copy import Rotation, aspect_of
 from veil.errors import CaptureError, SinkError, UsageError
 
 from .test_files import anonymize, lumas
@@ -143,6 +144,22 @@ def test_cover_picture_is_no_video(tmp_path: Path) -> None:
                 out.mux(packet)
     with pytest.raises(CaptureError, match="no video"):
         anonymize(tmp_path / "in.mp4", tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".ts"])
+@pytest.mark.parametrize(("rotation", "shape"), [(0, Fraction(16, 15)), (90, Fraction(15, 16))])
+def test_samples_that_are_not_square_stay_so(
+    tmp_path: Path, suffix: str, rotation: int, shape: Fraction
+) -> None:
+    clip = Clip(64, 48, frames=3, rotation=rotation, options=(("x264-params", "sar=16/15"),))
+    anonymize(write_clip(tmp_path / "in.mp4", clip), tmp_path / f"out{suffix}")
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == shape
+
+
+@pytest.mark.parametrize("ratio", [None, Fraction(0), Fraction(1, 100), Fraction(2**31 - 1, 3)])
+def test_nonsense_about_samples_means_square_ones(ratio: Fraction | None) -> None:
+    assert aspect_of(ratio, Rotation.NONE) == (1, 1)
 
 
 def test_undecodable_pictures_are_told(tmp_path: Path) -> None:

@@ -99,6 +99,13 @@ def test_pictures_come_through(codec: str, transport: str) -> None:
     assert running.frames[0].info.color.full_range == (codec == "mjpeg")
 
 
+def test_samples_that_are_not_square_are_told() -> None:
+    clip = Clip(frames=20, options=(("x264-params", "sar=16/15"),))
+    with serve(clip) as server, Running(server.address) as running:
+        running.until_frames(5)
+    assert {frame.info.color.aspect for frame in running.frames} == {(16, 15)}
+
+
 def test_one_copy_per_picture() -> None:
     with serve(SMALL) as server, Running(server.address) as running:
         running.until_frames(10)

@@ -20,7 +20,7 @@ CAMERA = '[camera.front]\nsource = "rtsp://192.0.2.1/a"\n'
 def load(tmp_path: Path) -> Load:
     def load(text: str = "", **environ: str) -> Config:
         path = tmp_path / "veil.toml"
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         return load_config(path, environ)
 
     return load
@@ -126,6 +126,8 @@ def test_variables_without_a_section_are_not_ours(load: Load) -> None:
         ("[tracker]\nhold_s = '1 s'", "[tracker] hold_s: must be a number"),
         ("[recorder]\nenabled = 'maybe'", "must be true or false"),
         ("[capture", "is not TOML"),
+        ("\ufeff" + CAMERA, "byte order mark"),
+        ("a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
     ],
 )
 def test_refusal_says_where_and_what(load: Load, text: str, said: str) -> None:

@@ -7,11 +7,13 @@ import errno
 import hashlib
 import json
 import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from masked_media import MILLISECONDS, Camera
@@ -142,6 +144,17 @@ def test_nothing_but_video_is_written(tmp_path: Path) -> None:
     assert (stream["color_space"], stream["color_range"]) == ("bt709", "tv")
     for word in (b"x264", b"Lavf", b"Lavc", b"creation", b"udta"):
         assert word not in path.read_bytes()
+
+
+def test_samples_that_are_not_square_are_shown_so(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    with box.recorder as recorder:
+        for packet in Camera(color=ColorInfo(aspect=(16, 15))).packets(10, FAST):
+            recorder.write(packet)
+    content = box.closed[0].path.read_bytes()
+    assert b"pasp" + struct.pack(">II", 16, 15) in content
+    with av.open(str(box.closed[0].path)) as container:
+        assert container.streams.video[0].codec_context.sample_aspect_ratio == Fraction(16, 15)
 
 
 def test_a_new_stream_starts_a_new_segment(tmp_path: Path) -> None:

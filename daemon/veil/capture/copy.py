@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from fractions import Fraction
 from typing import Final, TypeAlias
 
 import av
@@ -60,6 +61,18 @@ class Rotation(IntEnum):
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Visible size after the turn."""
         return (height, width) if self in {Rotation.LEFT, Rotation.RIGHT} else (width, height)
+
+
+_LONGEST_SAMPLE: Final = 16
+
+
+def aspect_of(ratio: Fraction | None, rotation: Rotation) -> tuple[int, int]:
+    """`ColorInfo.aspect` after the turn; square where the source says nothing or nonsense."""
+    if not ratio or not Fraction(1, _LONGEST_SAMPLE) <= ratio <= _LONGEST_SAMPLE:
+        return 1, 1
+    near = ratio.limit_denominator(4096)
+    shape = near.numerator, near.denominator
+    return shape[::-1] if rotation in {Rotation.LEFT, Rotation.RIGHT} else shape
 
 
 def rotation_of(frame: av.VideoFrame) -> Rotation:

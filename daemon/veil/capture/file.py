@@ -179,6 +179,7 @@ class FileSource:
                     pts=frame.dts if is_avi else frame.pts,
                     time_base=stream.time_base,
                     rotation=rotation_of(frame),
+                    sample_aspect=stream.sample_aspect_ratio,
                 )
                 if raw is None:
                     return

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import av
 
-from veil.capture.copy import FrameCopier, Picture, Rotation
+from veil.capture.copy import FrameCopier, Picture, Rotation, aspect_of
 from veil.capture.source import CaptureObserver, DropReason, PoolProvider
 from veil.domain.clock import Clock
 from veil.frames.picture import FrameInfo
@@ -119,8 +120,13 @@ class Intake:
         pts: int | None,
         time_base: Fraction,
         rotation: Rotation = Rotation.NONE,
+        sample_aspect: Fraction | None = None,
     ) -> RawFrame | None:
-        """Copies the picture into a slot; None when there was none free."""
+        """Copies the picture into a slot; None when there was none free.
+
+        Args:
+            sample_aspect: width to height of one of the picture's samples, before the turn; None: not said.
+        """
         captured_ns = self._clock.monotonic_ns()
         size = rotation.size(frame.width, frame.height)
         if size != self._size or self._pool is None or self._timeline is None:
@@ -136,6 +142,8 @@ class Intake:
         except BaseException:
             self._pool.give_back(slot)
             raise
+        if sample_aspect is not None and sample_aspect != 1:
+            color = replace(color, aspect=aspect_of(sample_aspect, rotation))
         info = FrameInfo(
             sequence=self._sequence,
             pts=place,

@@ -152,7 +152,9 @@ class RtspSource(LiveSource):
                     is_synchronous = False
                     continue
                 picture_ns = now_ns
-                raw = self.intake.take(frame, pts=frame.pts, time_base=time_base)
+                raw = self.intake.take(
+                    frame, pts=frame.pts, time_base=time_base, sample_aspect=stream.sample_aspect_ratio
+                )
                 if raw is not None:
                     yield raw
 

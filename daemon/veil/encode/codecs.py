@@ -132,6 +132,7 @@ def open_codec(
         context.color_primaries = color.primaries
         context.color_trc = color.transfer
         context.colorspace = color.matrix
+        context.sample_aspect_ratio = Fraction(*color.aspect)
         context.flags |= Flags.global_header | Flags.bitexact
         if codec.name == "libx264":
             # Slices, not frames: frame threads would hold a picture back for each thread.

@@ -22,12 +22,14 @@ class Planes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ColorInfo:
-    """How samples map to light, as numbers of ITU-T H.273 (2 = unspecified); `full_range` for JPEG levels."""
+    """How samples are to be shown: their light as numbers of ITU-T H.273 (2 = unspecified), `full_range` for
+    JPEG levels; `aspect`: width to height of one sample."""
 
     full_range: bool = False
     primaries: int = 2
     transfer: int = 2
     matrix: int = 2
+    aspect: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)

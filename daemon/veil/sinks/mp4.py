@@ -91,6 +91,8 @@ def header(stream: StreamInfo) -> bytes:
         struct.pack(">6xH16xHHIIIH32xHh", 1, stream.width, stream.height, 0x480000, 0x480000, 0, 1, 24, -1),
         _avc_configuration(stream.extradata),
         _colour(stream.color),
+        # After avcC, for players that do not look into the parameter sets.
+        _box(b"pasp", struct.pack(">II", *stream.color.aspect)),
     )
     tables = _box(
         b"stbl",
@@ -107,7 +109,9 @@ def header(stream: StreamInfo) -> bytes:
         _full(b"hdlr", 0, 0, struct.pack(">I4s12xB", 0, b"vide", 0)),
         _box(b"minf", _full(b"vmhd", 0, 1, bytes(8)), _box(b"dinf", here), tables),
     )
-    size = struct.pack(">II", stream.width << 16, stream.height << 16)
+    across, down = stream.color.aspect
+    shown = min(round((stream.width << 16) * across / down), LARGEST_DURATION)
+    size = struct.pack(">II", shown, stream.height << 16)
     track = _box(
         b"trak",
         _full(b"tkhd", 0, 3, struct.pack(">III4xI8xHHHH", 0, 0, 1, 0, 0, 0, 0, 0), _MATRIX, size),
