@@ -160,8 +160,9 @@ def test_all_lines_arrive_once_and_are_cosigned_through_kills_of_every_part(hous
     wait_for(
         lambda: all(len(lines_of(house.state, name)) >= per_camera for name in CAMERAS), "the cameras", 300
     )
-    wait_for(lambda: not house.behind(), "receipts", LIMIT_S)
-    print(f"all cosigned {time.monotonic() - up:.1f} s after the last start")
+    wait_for(lambda: not house.behind(), "receipts", 600)
+    behind_s = time.monotonic() - up
+    print(f"all cosigned {behind_s:.1f} s after the last start")
 
     with house.engine.connect() as connection:
         for name in house.logs():
@@ -178,6 +179,7 @@ def test_all_lines_arrive_once_and_are_cosigned_through_kills_of_every_part(hous
     wait_for(
         lambda: {receipt_size(house.state, name) for name in CAMERAS} == at_the_box, "receipts there", 30
     )
+    assert behind_s <= LIMIT_S, "nothing is lost, but it came late"
 
 
 def receipt_size(state: Path, name: str) -> int:
