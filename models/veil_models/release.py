@@ -34,7 +34,11 @@ SIZES = {"veil-s": (640, 384), "veil-n": (320, 320)}
 """Width and height that a bundle is made for."""
 
 THRESHOLDS: dict[str, dict[str, Threshold]] = {
-    name: {"face": Threshold(0.14, 0.09), "plate": Threshold(0.28, 0.16), "head": Threshold(0.45, 0.30)}
+    name: {
+        "face": Threshold(0.10, 0.06, 0.40),
+        "plate": Threshold(0.25, 0.10, 0.45),
+        "head": Threshold(0.45, 0.30),
+    }
     for name in SIZES
 }
 """Chosen on video for recall (docs/models.md): what is overlooked is seen by somebody, what is masked in

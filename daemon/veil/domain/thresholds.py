@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SMALL, LARGE = 0.06, 0.2
+SMALL, LARGE = 0.08, 0.3
 """A box's longer side as a share of the picture's shorter one: from where on the bound for large boxes rises,
 and from where on it is `ClassThresholds.large`."""
 
