@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -154,9 +155,24 @@ def test_a_result_that_cannot_be_written_leaves_nothing_behind(
     out = tmp_path / "out"
     out.mkdir()
     (out / "taken").write_text("x")
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(UsageError, match="is not a file"):
         detect_folder(pictures, out, bundle="spot", bundle_dir=bundles)
-    assert not list(tmp_path.glob(".out*"))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_full_disk_leaves_the_earlier_result(
+    pictures: Path, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / "out.json"
+    out.write_text("earlier")
+    monkeypatch.setattr("veil.cli_detect.os.fsync", full)
+    with pytest.raises(UsageError, match="cannot be written: No space"):
+        detect_folder(pictures, out, bundle="spot", bundle_dir=bundles)
+    assert out.read_text() == "earlier"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
 
 
 @pytest.mark.shared
