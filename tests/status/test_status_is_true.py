@@ -308,6 +308,7 @@ def test_fleet_manager_away_while_a_box_fails(scenery: Scenery) -> None:
 @pytest.mark.skipif(not FULL, reason="VEIL_STATUS=full")
 @pytest.mark.timeout(0)
 def test_nothing_is_claimed_of_the_cameras_of_a_box_that_is_away(scenery: Scenery) -> None:
+    _all_are_well(scenery, "before")
     box = scenery.box("camera")
     assert shown(scenery.page, "/boxes/camera", "condition:front") == "ok"
     box.kill()
