@@ -17,9 +17,8 @@ Ranges = dict[int, tuple[float, float]]
 SIZE_RANGE: Ranges = {8: (0.0, 48.0), 16: (38.0, 128.0), 32: (104.0, 1e9)}
 """Longer sides, in pixels of the crop, that a stride answers for; neighbours overlap."""
 
-HEAD_RANGE: Ranges = {8: (0.0, 18.0), 16: (14.0, 56.0), 32: (48.0, 1e9)}
-"""The same for heads: one stride coarser than their faces. A cell has one box, and a face's
-is a third of its head's."""
+HEAD_RANGE: Ranges = {8: (0.0, 30.0), 16: (24.0, 84.0), 32: (70.0, 1e9)}
+"""The same for heads: coarser, because what tells a head is the body below it."""
 
 FACE, PLATE, HEAD = range(3)
 DOUBT = 0.45
@@ -64,7 +63,7 @@ def assign(boxes: Boxes, background: Floats, size: int) -> Targets:
 
     `background` [3] is how much a cell without object counts per class: 1 where the class is labelled, 0
     where nobody looked. Every box gets at least its nearest cell and at most 3x3 around its centre, on one or
-    two strides; sure boxes win over doubts, smaller over larger, faces win over heads for the distances.
+    two strides; sure boxes win over doubts, smaller over larger.
     """
     total = cell_count(size)
     score = np.zeros((len(CLASSES), total), np.float32)

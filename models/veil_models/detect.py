@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from veil_models.boxes import Array, nms
 from veil_models.dataset import CLASSES
-from veil_models.graph import IMAGE, STRIDES, outputs
+from veil_models.graph import BOX_OF, IMAGE, STRIDES, outputs
 from veil_models.pack import Pixels
 from veil_models.teachers import Teacher, pad_to
 
@@ -45,14 +45,15 @@ class Detector(Protocol):
 
 
 def decode(tensors: dict[str, Array], floor: float) -> Found:
-    """Boxes from the outputs of one picture: `cls_S` [3, H/S, W/S] logits, `box_S` [4, H/S, W/S] in
-    strides."""
+    """Boxes from the outputs of one picture: `cls_S` [3, H/S, W/S] logits, `box_S` [4 G, H/S, W/S] in
+    strides (see `graph.BOX_OF`)."""
     boxes, categories, scores = [], [], []
     least = float(np.log(floor / (1 - floor)))
     for s in STRIDES:
         logits, distance = tensors[f"cls_{s}"], tensors[f"box_{s}"]
+        groups = np.array(BOX_OF) % (len(distance) // 4)  # bundles before 0.5 have one box for all
         category, row, column = np.nonzero(logits >= least)
-        d = distance[:, row, column] * s
+        d = distance.reshape(-1, 4, *distance.shape[1:])[groups[category], :, row, column].T * s
         x, y = (column + 0.5) * s, (row + 0.5) * s
         boxes.append(np.stack([x - d[0], y - d[1], x + d[2], y + d[3]], 1))
         categories.append(category)

@@ -10,6 +10,11 @@ from veil_models.dataset import CLASSES
 STRIDES: tuple[int, ...] = (8, 16, 32)
 IMAGE = "image"
 
+BOX_OF: tuple[int, ...] = (0, 0, 1)
+"""Which four of a cell's distances each class has: a head has a box of its own beside its face's."""
+
+BOX_CHANNELS = 4 * (max(BOX_OF) + 1)
+
 
 class Op(StrEnum):
     """All operations there are; each quantizes to integers in both runtimes."""
@@ -86,7 +91,7 @@ def build(spec: Spec) -> list[Node]:
         nodes.append(Node(f"head{stride}", Op.CONV, (nodes[-1].name,), width, relu=True))
         above = nodes[-1].name
         nodes.append(Node(f"cls_{stride}", Op.CONV, (above,), len(CLASSES), kernel=1, norm=False))
-        nodes.append(Node(f"box_{stride}", Op.CONV, (above,), 4, kernel=1, relu=True, norm=False))
+        nodes.append(Node(f"box_{stride}", Op.CONV, (above,), BOX_CHANNELS, kernel=1, relu=True, norm=False))
     return nodes
 
 

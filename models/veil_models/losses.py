@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from veil_models.assign import DOUBT
-from veil_models.dataset import CLASSES
-from veil_models.graph import STRIDES
+from veil_models.graph import BOX_OF, STRIDES
 
 GOOD_IOU = (0.65, 0.6, 0.5)
 """IoU per class from which on a predicted box deserves the object's full score."""
@@ -35,7 +33,8 @@ class Batch:
 
 
 def flatten(out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """All cells, finest stride first: logits [B, 3, A] and distances in pixels [B, A, 4]."""
+    """All cells, finest stride first: logits [B, 3, A] and distances in pixels [B, A, 4 G]
+    (see `graph.BOX_OF`)."""
     logits = torch.cat([out[f"cls_{s}"].float().flatten(2) for s in STRIDES], 2)
     boxes = torch.cat([out[f"box_{s}"].float().flatten(2) * s for s in STRIDES], 2)
     return logits, boxes.transpose(1, 2)
@@ -82,7 +81,9 @@ def loss(out: dict[str, Tensor], batch: Batch, centre: Tensor) -> tuple[Tensor, 
         .sqrt()
     )
     at = centre[batch.cell]
-    d = distance[batch.picture, batch.cell]
+    first = 4 * torch.tensor(BOX_OF, device=logits.device)[batch.category]
+    sides = first[:, None] + torch.arange(4, device=logits.device)
+    d = distance[batch.picture[:, None], batch.cell[:, None], sides]
     predicted = torch.cat([at - d[:, :2], at + d[:, 2:]], 1)
     generalised, iou = giou(predicted, batch.xyxy)
     good = torch.tensor(GOOD_IOU, device=logits.device)[batch.category]
@@ -92,13 +93,7 @@ def loss(out: dict[str, Tensor], batch: Batch, centre: Tensor) -> tuple[Tensor, 
     gap = (torch.sigmoid(logits.detach()) - target).abs()
     each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none") * gap.square()
     classification = ((each * batch.weight).sum((1, 2)) / mass).mean()
-    # a cell has one box: where a sure face and its head still share it, the face counts five times
     score = batch.score[batch.picture, batch.category, batch.cell]
-    sure_faces = (batch.category == CLASSES.index("face")) & (score >= DOUBT)
-    face_cells = torch.zeros(count, logits.shape[2], dtype=torch.bool, device=logits.device)
-    face_cells[batch.picture[sure_faces], batch.cell[sure_faces]] = True
-    heads = batch.category == CLASSES.index("head")
-    shared = heads & face_cells[batch.picture, batch.cell]
-    weight = batch.share * torch.where(shared, 0.2, 1.0) * score.clamp(min=0.3)
+    weight = batch.share * score.clamp(min=0.3)
     box = torch.zeros(count, device=logits.device).index_add_(0, batch.picture, (1 - generalised) * weight)
     return classification, (box / mass).mean()

@@ -45,7 +45,7 @@ class Net(nn.Module):
             self.convs[node.name] = conv
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Logits [B, 3, H/S, W/S] and distances [B, 4, H/S, W/S] in strides."""
+        """Logits [B, 3, H/S, W/S] and distances [B, 4 G, H/S, W/S] in strides (see `graph.BOX_OF`)."""
         known = {IMAGE: image}
         for node in self.nodes:
             inputs = [known[i] for i in node.inputs]

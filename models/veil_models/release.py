@@ -15,7 +15,7 @@ from veil_models.boxes import iou_matrix
 from veil_models.dataset import CLASSES
 from veil_models.detect import NMS_IOU, Detector, Found, letterbox
 from veil_models.golden import Golden, all_golden
-from veil_models.graph import STRIDES, Node
+from veil_models.graph import BOX_OF, STRIDES, Node
 from veil_models.onnx_writer import write_int8
 from veil_models.quantized import Folded, grids
 from veil_models.tflite_writer import write_tflite
@@ -124,6 +124,7 @@ def write_manifest(folder: Path, release: Release) -> None:
         'kind = "ltrb_grid"',
         f"strides = {list(STRIDES)}",
         f"nms_iou = {NMS_IOU}",
+        f"box_of = {list(BOX_OF)}",
         "",
     ]
     for name in CLASSES:

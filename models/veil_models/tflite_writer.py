@@ -86,7 +86,7 @@ def write_tflite(
     size: tuple[int, int],
 ) -> bytes:
     """The model for pictures of `size` (width, height): `image` uint8 [1, H, W, 3] RGB in; `cls_S`, `box_S`
-    int8 [1, H/S, W/S, 3 or 4] out, with the scale and zero point of each in the file."""
+    int8 [1, H/S, W/S, channels] out, with the scale and zero point of each in the file."""
     w = _Writer()
     kinds = schema.TensorType
     known = channels(nodes)

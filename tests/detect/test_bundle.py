@@ -111,6 +111,8 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> 
         ('classes = ["face", "plate"]', 'classes = ["face", "plate", "face"]', "classes"),
         ('kind = "ltrb_grid"', 'kind = "magic"', "decoder.kind"),
         ('kind = "ltrb_grid"', 'kind = "yunet"', "one class"),
+        ("nms_iou = 0.45", "nms_iou = 0.45\nbox_of = [0]", "one for each class"),
+        ("nms_iou = 0.45", "nms_iou = 0.45\nbox_of = [0, -1]", "decoder.box_of"),
         ("strides = [8]", 'strides = ["8"]', "decoder.strides"),
         ("strides = [8]", "strides = []", "decoder.strides"),
         ("nms_iou = 0.45", "nms_iou = nan", "decoder.nms_iou"),

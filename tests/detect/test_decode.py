@@ -44,6 +44,18 @@ def test_distances_are_from_the_centre_of_the_cell_in_strides() -> None:
     assert found.scores[0] == pytest.approx(1 / (1 + np.exp(-2.0)))
 
 
+def test_classes_with_boxes_of_their_own_may_lie_on_one_cell() -> None:
+    decoder = LtrbGrid((8, 16), (0.5, 0.5, 0.5), box_of=(0, 0, 1))
+    outputs = _quiet(decoder, 64, 32)
+    assert outputs["box_8"].shape == (1, 8, 4, 8)
+    outputs["cls_8"][0, :, 1, 2] = 2.0
+    outputs["box_8"][0, :, 1, 2] = (1, 0.5, 2, 0.25, 2, 1, 2, 1)
+    found = decoder.candidates(outputs, 64, 32)
+    assert found.labels.tolist() == [0, 1, 2]
+    small, large = [20 - 8, 12 - 4, 20 + 16, 12 + 2], [20 - 16, 12 - 8, 20 + 16, 12 + 8]
+    assert found.boxes.tolist() == [small, small, large]
+
+
 def test_each_class_has_a_threshold_of_its_own_and_reaching_it_counts() -> None:
     decoder = LtrbGrid((8,), (0.5, 0.9))
     outputs = _quiet(decoder, 64, 32)

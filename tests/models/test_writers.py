@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from veil_models.detect import OnnxDetector, TfliteDetector
-from veil_models.graph import VEIL_N, VEIL_S, Node, Op, build, channels, outputs
+from veil_models.graph import BOX_CHANNELS, VEIL_N, VEIL_S, Node, Op, build, channels, outputs
 from veil_models.onnx_writer import write_float, write_int8
 from veil_models.quantize import calibrate
 from veil_models.quantized import Folded, affine, grids
@@ -68,7 +68,7 @@ def test_any_multiple_of_32_is_a_valid_size(made: Made) -> None:
     for height, width in ((32, 32), (96, 160), (544, 960)):
         raw = detector.raw(picture(1, height, width))
         assert raw["cls_8"].shape == (3, height // 8, width // 8)
-        assert raw["box_32"].shape == (4, height // 32, width // 32)
+        assert raw["box_32"].shape == (BOX_CHANNELS, height // 32, width // 32)
         assert min(float(raw[f"box_{s}"].min()) for s in (8, 16, 32)) >= 0
 
 

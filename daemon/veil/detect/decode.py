@@ -39,7 +39,7 @@ def make_decoder(table: DecoderTable, lowest: Sequence[float]) -> Decoder:
     """The decoder that a manifest names; `lowest` is each class's lowest score, 0 < score < 1."""
     match table.kind:
         case "ltrb_grid":
-            return LtrbGrid(table.strides, lowest)
+            return LtrbGrid(table.strides, lowest, table.box_of)
         case "yunet":
             return YuNet(table.strides, lowest[0])
         case "centerface":

@@ -67,6 +67,7 @@ class DecoderTable(_Table):
 
     `outputs` says what model.onnx calls an output where that is not the decoder's name for it. `channels` and
     `values` are for yolov8 alone: which class of the model each of the bundle's is, and the numbers of a box.
+    `box_of` is for ltrb_grid alone: which of a cell's boxes each class has; empty where all share one.
     """
 
     kind: DecoderKind
@@ -75,6 +76,7 @@ class DecoderTable(_Table):
     outputs: dict[str, Annotated[str, Field(min_length=1, max_length=256)]] = Field({}, max_length=32)
     channels: tuple[Annotated[int, Field(ge=0, le=4095)], ...] = ()
     values: int = Field(0, ge=0, le=8192)
+    box_of: tuple[Annotated[int, Field(ge=0, le=15)], ...] = ()
 
     @model_validator(mode="after")
     def _belongs_to_the_kind(self) -> Self:
@@ -86,6 +88,8 @@ class DecoderTable(_Table):
                 raise ValueError("yolov8 needs channels, and values of at least 5 + the highest of them")
         elif self.channels or self.values:
             raise ValueError("channels and values are for yolov8")
+        if self.box_of and self.kind != "ltrb_grid":
+            raise ValueError("box_of is for ltrb_grid")
         return self
 
 
@@ -131,7 +135,8 @@ class Manifest(_Table):
             raise ValueError("thresholds: one table for each class, and no other")
         match self.decoder.kind:
             case "ltrb_grid":
-                pass
+                if self.decoder.box_of and len(self.decoder.box_of) != len(self.classes):
+                    raise ValueError("decoder.box_of: one for each class")
             case "yolov8":
                 if len(self.decoder.channels) != len(self.classes):
                     raise ValueError("decoder.channels: one for each class")
