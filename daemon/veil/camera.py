@@ -98,7 +98,8 @@ def _live_pipeline(
     scope: ExitStack,
 ) -> Pipeline:
     places = CameraPlaces.of(config, camera.name)
-    tally = Tally()
+    # Without recordings nobody asks for their frames' counts.
+    tally = Tally() if camera.recorder.enabled else Tally(most_frames=0)
     observer = Observer(stats, log)
     slate_size, slate_color = _SLATE_SIZE, ColorInfo()
     if (last := recall(places.stream)) is not None:

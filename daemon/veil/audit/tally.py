@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from veil.audit.event import Value
 
-# An hour, the longest segment, at 80 frames a second.
-_MOST_FRAMES = 288_000
+_MOST_FRAMES = 9_000
+"""Five minutes at 30 frames a second: how long a disk may stand still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +37,52 @@ def packed(ids: Mapping[str, Sequence[int]]) -> Mapping[str, bytes]:
 
 
 class Tally:
-    """Holds frames' counts until their segment is closed. Bounded; thread-safe."""
+    """Holds frames' counts until it is known whether they are in a segment, and then their sum. Thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        most_frames: that wait at a time. Beyond it new ones are not counted: a recorder that is so far
+            behind does not record them either.
+    """
+
+    def __init__(self, most_frames: int = _MOST_FRAMES) -> None:
+        self._most_frames = most_frames
         self._lock = threading.Lock()
-        self._frames: deque[FrameTally] = deque(maxlen=_MOST_FRAMES)
+        self._frames: deque[FrameTally] = deque()
+        self._first: int | None = None
+        self._sums = Totals()
+
+    def __len__(self) -> int:
+        """Frames that wait."""
+        return len(self._frames)
 
     def add(self, frame: FrameTally) -> None:
         with self._lock:
-            self._frames.append(frame)
+            if len(self._frames) < self._most_frames:
+                self._frames.append(frame)
+
+    def settle(self, written: range) -> None:
+        """`written`: sequence numbers from the open segment's first to the last in its file. They are summed,
+        older ones are forgotten. To be called often, by one thread: it is what bounds the memory.
+        """
+        if written.start != self._first:
+            self._first, self._sums = written.start, Totals()
+        for frame in self._leaving(written):
+            if frame.sequence >= written.start:
+                self._sums.add(frame)
 
     def close_segment(self, first_sequence: int, last_sequence: int) -> Mapping[str, Value]:
-        """Totals of the frames `first_sequence`..`last_sequence`; older ones are forgotten."""
+        """Totals of the frames `first_sequence`..`last_sequence`; they and older ones are forgotten."""
+        self.settle(range(first_sequence, last_sequence + 1))
+        data = self._sums.data()
+        self._first, self._sums = None, Totals()
+        return data
+
+    def _leaving(self, written: range) -> list[FrameTally]:
+        leaving = []
         with self._lock:
-            while self._frames and self._frames[0].sequence < first_sequence:
-                self._frames.popleft()
-            inside = [frame for frame in self._frames if frame.sequence <= last_sequence]
-        sums = Totals()
-        for frame in inside:
-            sums.add(frame)
-        return sums.data()
+            while self._frames and self._frames[0].sequence < written.stop:
+                leaving.append(self._frames.popleft())
+        return leaving
 
 
 class Totals:
@@ -78,6 +104,10 @@ class Totals:
             self._whole[frame.whole_reason] += 1
         if frame.lowest_score_permille is not None:
             self._lowest = min(frame.lowest_score_permille, 1000 if self._lowest is None else self._lowest)
+
+    def whole(self, reason: str) -> int:
+        """How many frames were hidden as a whole because of `reason`."""
+        return self._whole[reason]
 
     def data(self) -> Mapping[str, Value]:
         """As event data."""

@@ -172,6 +172,17 @@ class Recorder:
         return self._state
 
     @property
+    def written(self) -> range:
+        """Sequence numbers from the open segment's first to the last in its file; what it says later has the
+        same start and no earlier end. Without a segment an empty range behind all that it was given.
+        """
+        if self._segment is None:
+            behind = 0 if self._last_sequence is None else self._last_sequence + 1
+            return range(behind, behind)
+        first, last = self._segment.first.sequence, self._segment.last.sequence
+        return range(first, last + 1 if self._segment.fragments else first)
+
+    @property
     def dropped_frames(self) -> int:
         """Missing since the last closed segment."""
         return self._dropped

@@ -27,6 +27,9 @@ class Records(Protocol):
     @property
     def state(self) -> RecorderState: ...
 
+    @property
+    def written(self) -> range: ...
+
     def write(self, packet: MaskedPacket) -> None: ...
 
     def __enter__(self) -> Records: ...
@@ -101,6 +104,7 @@ class Recording:
                     break
                 if packet is not None:
                     self._write(packet)
+                    self._tally.settle(self._recorder.written)
         except BaseException as error:  # noqa: BLE001  publish() raises it on the output thread
             self._error = error
 
