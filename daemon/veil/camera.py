@@ -27,7 +27,7 @@ from veil.detect.guard import DetectorGuard
 from veil.domain.clock import Clock, SystemClock
 from veil.emit import Emitter, PacketSink, SlatePlan
 from veil.frames.picture import ColorInfo
-from veil.host.memory import give_freed_memory_back, set_aside_what_is_loaded
+from veil.host.memory import give_freed_memory_back, let_go_of_code, set_aside_what_is_loaded
 from veil.host.sdnotify import Supervisor
 from veil.host.secrecy import forbid_memory_dumps
 from veil.last_stream import recall, remembering
@@ -76,6 +76,7 @@ def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | Non
         ending = _Ending(request, pipeline.stop)
         scope.enter_context(_Reporter(places.state, stats, supervisor, pipeline.is_moving, ending.look))
         set_aside_what_is_loaded()
+        let_go_of_code()
         supervisor.ready()
         reason = ""
         try:
