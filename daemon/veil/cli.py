@@ -11,7 +11,7 @@ import typer
 
 from veil import __version__
 from veil.cli_log import app as log_app
-from veil.command_line import DEFAULT_PATH, config_path, run_command
+from veil.command_line import DEFAULT_PATH, config_path, require_input, run_command
 from veil.errors import UsageError
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def anonymize(
     bundle: Annotated[str | None, typer.Option(help="Bundle in place of the configured one.")] = None,
 ) -> None:
     """Write anonymized copies of files. An output has its name only once it is complete."""
+    require_input(source)
     from veil.anonymize import plan
     from veil.cli_anonymize import anonymize_files
     from veil.host.secrecy import forbid_memory_dumps
@@ -130,14 +131,15 @@ def detect(
     threads: Annotated[int, typer.Option(help="Threads.", min=1, max=16)] = 1,
 ) -> None:
     """List what the detector finds in pictures, without margins or tracking."""
-    from veil.cli_detect import detect_folder
-
     try:
         width, height = (int(part) for part in size.lower().split("x"))
     except ValueError:
         raise UsageError(f"{size!r} is no size.", hint="Write WIDTHxHEIGHT, such as 640x384.") from None
     if runtime not in {"onnx", "tflite"}:
         raise UsageError(f"{runtime!r} is no runtime.", hint="Use onnx or tflite.")
+    require_input(folder)
+    from veil.cli_detect import detect_folder
+
     summary = detect_folder(
         folder,
         out,

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 import typer
 
-from veil.errors import VeilError
+from veil.errors import UsageError, VeilError
 
 DEFAULT_PATH: Final = Path("/etc/veil/veil.toml")
 """A box's configuration."""
@@ -21,6 +21,16 @@ DEFAULT_PATH: Final = Path("/etc/veil/veil.toml")
 def config_path(path: Path | None) -> Path | None:
     """What `--config` named, else `DEFAULT_PATH` where it exists."""
     return DEFAULT_PATH if path is None and DEFAULT_PATH.exists() else path
+
+
+def require_input(path: Path) -> None:
+    """Raises UsageError where nothing has that name. What else may be wrong is said by who reads it."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist.", hint="Check the path.") from None
+    except (OSError, ValueError):
+        return
 
 
 def complain(error: VeilError, program: str) -> None:
