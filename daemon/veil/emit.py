@@ -77,7 +77,9 @@ class Tallies(Protocol):
 class LooksBack(Protocol):
     """See `veil.mask.lookback`."""
 
-    def push(self, sequence: int, time_ns: int, tracks: Sequence[Track]) -> None: ...
+    def push(
+        self, sequence: int, time_ns: int, tracks: Sequence[Track], *, without_detector: bool = False
+    ) -> None: ...
 
     def take(self, sequence: int) -> Sequence[Target]: ...
 
@@ -182,7 +184,8 @@ class Emitter:
             self._emit_all()
             self._lookback = self._makers.lookback()
             self._epoch = info.epoch
-        self._lookback.push(info.sequence, item.time_ns, item.tracks)
+        blind = not isinstance(item.report, DetectionReport)
+        self._lookback.push(info.sequence, item.time_ns, item.tracks, without_detector=blind)
         self._waiting.append(item)
 
     def expect_nothing(self) -> None:
@@ -313,8 +316,8 @@ class Emitter:
     def _emit_slate(self, plan: SlatePlan, now_ns: int) -> None:
         last = self._last_info
         if last is None:
-            width, height = plan.size
-            last = FrameInfo(0, 0, LIVE_TIME_BASE, 0, now_ns, width, height, plan.color)
+            (width, height), color = self._size_to_come(plan)
+            last = FrameInfo(0, 0, LIVE_TIME_BASE, 0, now_ns, width, height, color)
         if not self._slating:
             self._slating = True
             self._log.append(Event(Kind.SLATE_STARTED, {"reason": self._slate_reason()}))
@@ -324,6 +327,13 @@ class Emitter:
             self._slate_maker = SlateMaker(last.width, last.height, plan.lines)
         with self._slate_maker.slate(info) as slate:
             self._send(slate)
+
+    def _size_to_come(self, plan: SlatePlan) -> tuple[tuple[int, int], ColorInfo]:
+        """That of the first frame where it waits already: its encoder is then open before it leaves."""
+        if not self._waiting:
+            return plan.size, plan.color
+        info = self._waiting[0].raw.info
+        return (info.width, info.height), info.color
 
     def _slate_reason(self) -> str:
         """Why there is nothing safe to show, as far as can be seen from here."""

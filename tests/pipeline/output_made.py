@@ -62,9 +62,20 @@ class Left:
 
 
 class Output:
-    """Feeds an emitter as the pipeline does. A context manager."""
+    """Feeds an emitter as the pipeline does. A context manager.
 
-    def __init__(self, *, lookback_s: float = 0.5, live: bool = True, capacity: int = 64) -> None:
+    Args:
+        size: of slates before the first frame.
+    """
+
+    def __init__(
+        self,
+        *,
+        lookback_s: float = 0.5,
+        live: bool = True,
+        capacity: int = 64,
+        size: tuple[int, int] = (WIDTH, HEIGHT),
+    ) -> None:
         self.clock = MadeClock()
         self.log = Notes()
         self.stats = CameraStats()
@@ -87,7 +98,7 @@ class Output:
             lookback_ns=round(lookback_s * 1e9),
             capacity=lambda: self.capacity,
             timeline=timeline,
-            slates=SlatePlan(0.7, ("made",), (WIDTH, HEIGHT)) if live else None,
+            slates=SlatePlan(0.7, ("made",), size) if live else None,
             packet_sinks=[self],
             frame_sinks=[self],
             log=self.log,

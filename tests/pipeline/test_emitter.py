@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oracle import decode_packets
-from pipeline.output_made import Output
+from pipeline.output_made import HEIGHT, WIDTH, Output
 from veil.domain.cover import Reason, Regions, WholeFrame
 from veil.domain.geometry import Box
 from veil.errors import LogError
@@ -137,6 +137,19 @@ def test_a_slate_is_shown_before_any_frame_came() -> None:
         assert [one.is_slate for one in output.left] == [True]
         assert output.packets[0].keyframe
         assert output.log.kinds() == ["slate_started"]
+
+
+def test_a_slate_while_the_first_frame_waits_has_its_size_so_that_one_stream_goes_on() -> None:
+    with Output(size=(1280, 720)) as output:
+        output.quiet(0.4)
+        while not output.left:
+            output.frame()
+            output.emitter.tick()
+        assert output.left[0].is_slate
+        while output.left[-1].is_slate:
+            output.frame()
+            output.emitter.tick()
+        assert [(spec.width, spec.height) for spec in output.opened] == [(WIDTH, HEIGHT)]
 
 
 def test_slates_follow_the_last_frame_within_their_time_and_end_at_the_first_frame() -> None:
