@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import tempfile
@@ -54,7 +55,8 @@ def use_profile(path: Path) -> None:
     for section, keys in tomllib.loads(path.read_text()).items():
         if section in {"capture", "detector", "tracker", "encoder", "preview"}:
             for key, value in keys.items():
-                os.environ[f"VEIL_{section.upper()}__{key.upper()}"] = str(value)
+                text = value if isinstance(value, str) else json.dumps(value)
+                os.environ[f"VEIL_{section.upper()}__{key.upper()}"] = text
 
 
 def machine() -> str:

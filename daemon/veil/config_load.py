@@ -95,6 +95,7 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
         path: the TOML file; None for defaults and environment alone.
         environ: `VEIL_SECTION__KEY` overrides `[section] key`, `VEIL_CAMERA__NAME__SECTION__KEY` that of one
             camera (`_` stands for `-` in names); a camera's own value wins over a default from anywhere.
+            Lists and tables, a whole section too, are JSON.
 
     Raises:
         ConfigError: with everything that is wrong, one line each.
@@ -167,23 +168,26 @@ def _read_file(path: Path | None) -> tuple[str, Tree]:
 
 
 def _read_environment(environ: Mapping[str, str], from_file: Tree, report: Report) -> Tree:
+    known = set(ConfigFile.model_fields)
     ours = {
         key: value
         for key, value in environ.items()
         if key.upper().startswith(ENV_PREFIX)
-        and ENV_DELIMITER in key[len(ENV_PREFIX) :]
+        and (ENV_DELIMITER in key[len(ENV_PREFIX) :] or key[len(ENV_PREFIX) :].lower() in known)
         and not OTHERS_VARIABLE.match(key.upper())
     }
-    known = set(ConfigFile.model_fields)
     for key in sorted(ours):
         section = key[len(ENV_PREFIX) :].split(ENV_DELIMITER)[0].lower()
         if section not in known:
             report.unknown_variable(key, section, known)
     try:
         tree: Tree = _Environment(ours)()
-    except SettingsError as error:
+    except (SettingsError, RecursionError):
+        wrong = ", ".join(key for key in sorted(ours) if not _is_readable(key, ours[key]))
         raise ConfigError(
-            f"environment: {error}.", hint="Lists and tables are written as JSON in the environment."
+            f"environment {wrong}: is not JSON, or nested too deeply.",
+            hint="Lists and tables are written as JSON in the environment, with double quotes; "
+            f"one key can have a variable of its own, such as {ENV_PREFIX}DETECTOR__THRESHOLDS__FACE__SCORE.",
         ) from None
     cameras = tree.get("camera")
     if isinstance(cameras, dict):
@@ -191,6 +195,14 @@ def _read_environment(environ: Mapping[str, str], from_file: Tree, report: Repor
         by_variable = {str(name).replace("-", "_"): name for name in named} if isinstance(named, dict) else {}
         tree["camera"] = {by_variable.get(name, name): entry for name, entry in cameras.items()}
     return tree
+
+
+def _is_readable(key: str, value: str) -> bool:
+    try:
+        _Environment({key: value})()
+    except (SettingsError, RecursionError):
+        return False
+    return True
 
 
 def _merge(below: Tree, above: Tree) -> Tree:

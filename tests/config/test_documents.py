@@ -59,6 +59,19 @@ def test_every_example_loads(path: Path) -> None:
     assert config.warnings == ()
 
 
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
+def test_every_example_can_come_from_the_environment(path: Path) -> None:
+    environ = {
+        f"VEIL_{section}__{key}".upper(): value if isinstance(value, str) else json.dumps(value)
+        for section, keys in tomllib.loads(path.read_text()).items()
+        if section != "camera"
+        for key, value in keys.items()
+    }
+    from_environment, from_file = load_config(None, environ), load_config(path, {})
+    assert from_environment.defaults == from_file.defaults
+    assert (from_environment.box, from_environment.rtsp) == (from_file.box, from_file.rtsp)
+
+
 def test_the_reference_as_it_is_changes_nothing() -> None:
     config = load_config(REFERENCE, {})
     assert config.defaults == load_config(None, {}).defaults

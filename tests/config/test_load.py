@@ -9,6 +9,7 @@ import pytest
 
 from veil.config import CameraConfig, Config
 from veil.config_load import load_config
+from veil.domain.detection import ObjectClass
 from veil.errors import ConfigError
 
 Load = Callable[..., Config]
@@ -168,6 +169,43 @@ def test_a_default_that_is_wrong_is_said_once_for_all_cameras(load: Load) -> Non
 def test_unknown_variable_names_the_nearest_section(load: Load) -> None:
     said = refused(load, "", VEIL_DETECTR__THREADS="1")
     assert 'environment VEIL_DETECTR__THREADS: unknown section; did you mean "detector"?' in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("VEIL_DETECTOR__THRESHOLDS__FACE__SCORE", "0.3"),
+        ("VEIL_DETECTOR__THRESHOLDS__FACE", '{"score": 0.3}'),
+        ("VEIL_DETECTOR__THRESHOLDS", '{"face": {"score": 0.3}}'),
+        ("VEIL_DETECTOR", '{"thresholds": {"face": {"score": 0.3}}}'),
+        ("VEIL_CAMERA__FRONT__DETECTOR__THRESHOLDS", '{"face": {"score": 0.3}}'),
+        ("VEIL_CAMERA__FRONT__DETECTOR", '{"thresholds": {"face": {"score": 0.3}}}'),
+    ],
+)
+def test_tables_within_tables_come_from_the_environment(load: Load, variable: str, value: str) -> None:
+    text = CAMERA + "detector.thresholds.plate.score = 0.2\n"
+    thresholds = load(text, **{variable: value}).cameras["front"].detector.thresholds
+    assert thresholds[ObjectClass.FACE].score == 0.3
+    assert thresholds[ObjectClass.PLATE].score == 0.2
+
+
+@pytest.mark.parametrize(
+    "value", ["{'face': {'score': 0.3}}", '{"face": {"score":', "score=0.3 or so", '{"face":' * 50_000]
+)
+@pytest.mark.parametrize(
+    "variable", ["VEIL_DETECTOR__THRESHOLDS", "VEIL_CAMERA__FRONT__DETECTOR__THRESHOLDS"]
+)
+def test_a_variable_that_is_not_json_is_named_without_its_value(
+    load: Load, variable: str, value: str
+) -> None:
+    said = refused(load, CAMERA, VEIL_DETECTOR__THREADS="2", **{variable: value})
+    assert f"environment {variable}: is not JSON" in said
+    assert value[:20] not in said
+
+
+@pytest.mark.parametrize("value", ["on", "[1]", "3"])
+def test_a_section_that_is_none_is_refused(load: Load, value: str) -> None:
+    assert "VEIL_DETECTOR" in refused(load, "", VEIL_DETECTOR=value)
 
 
 def test_a_missing_file_is_said_with_what_to_do(tmp_path: Path) -> None:
