@@ -48,7 +48,7 @@ class Analyser:
         if raw.info.epoch != self._epoch:
             self._tracker.reset()
             self._epoch = raw.info.epoch
-        report = self._guard.ask(raw)
+        report = Reason.PICTURE_DAMAGED if raw.info.is_damaged else self._guard.ask(raw)
         now_ns = media_ns(raw.info.pts, raw.info.time_base)
         begun = time.perf_counter_ns()
         match report:

@@ -61,7 +61,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was done with one file. `undecodable`: packets of the source that gave no picture."""
+    """What was done with one file. `undecodable`: pictures of the source that were damaged. They are among the
+    frames, hidden as a whole; those whose time is not known are left out."""
 
     job: Job
     frames: int
@@ -237,7 +238,9 @@ class Anonymizer:
             )
             Pipeline(parts).run()
         counts = stats.snapshot()
-        undecodable = counts.dropped.get(str(DropReason.DECODE_ERROR), 0)
+        undecodable = counts.dropped.get(str(DropReason.DECODE_ERROR), 0) + tally.whole(
+            Reason.PICTURE_DAMAGED
+        )
         return Result(job, counts.frames_out, counts.masks, counts.whole, undecodable)
 
     def _still(self, job: Job) -> Result:

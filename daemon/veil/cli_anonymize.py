@@ -96,7 +96,8 @@ def anonymize_files(jobs: list[Job], settings: CameraConfig, evidence: Path | No
             print(f"{job.output}: {result.frames} frames, {result.masks} masks, {result.whole} hidden whole")
             if result.undecodable:
                 print(
-                    f"warning: {job.source} is damaged: {result.undecodable} pictures could not be decoded",
+                    f"warning: {job.source} is damaged: {result.undecodable} pictures could not be decoded "
+                    "and are hidden or left out",
                     file=sys.stderr,
                 )
     return failed[0].exit_code if failed else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import threading
 from fractions import Fraction
@@ -13,7 +14,6 @@ import pytest
 from capture.parts import Pools, Watcher, collect
 from media import Clip, number_of, picture, timestamps_of, write_clip
 from veil.capture.file import FileSource
-from veil.capture.source import DropReason
 from veil.config import CaptureConfig
 from veil.domain.clock import SystemClock
 from veil.errors import CaptureError, FrameTooLargeError
@@ -67,12 +67,30 @@ def test_odd_sizes_are_padded_by_their_own_edge(
     assert np.array_equal(frame.y[height:], frame.y[height - 1 : height][: height % 2])
 
 
-@pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_rotated_files_come_upright(tmp_path: Path, rotation: int) -> None:
-    path = write_clip(tmp_path / "a.mp4", Clip(frames=2, rotation=rotation))
+# The first and second row of a display matrix, and the third of EXIF's orientations 1 to 8 in that order.
+ORIENTATIONS = [
+    (1, 0, 0, 1),
+    (-1, 0, 0, 1),
+    (-1, 0, 0, -1),
+    (1, 0, 0, -1),
+    (0, 1, 1, 0),
+    (0, 1, -1, 0),
+    (0, -1, -1, 0),
+    (0, -1, 1, 0),
+]
+
+
+@pytest.mark.parametrize("matrix", ORIENTATIONS)
+def test_turned_and_mirrored_files_come_upright(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
+    path = write_clip(tmp_path / "a.mp4", Clip(frames=2))
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value << 16 for value in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
     source, _, _ = open_file(path)
     frame = collect(source)[0]
-    size = (240, 320) if rotation in {90, 270} else (320, 240)
+    size = (320, 240) if matrix[0] else (240, 320)
     assert (frame.info.width, frame.info.height) == size
     upright = subprocess.run(
         ["ffmpeg", "-v", "error", "-i", path, "-frames:v", "1", "-pix_fmt", "gray", "-f", "rawvideo", "-"],
@@ -124,7 +142,7 @@ def test_truncated_file_gives_what_can_be_decoded(tmp_path: Path) -> None:
     assert numbers[:-1] == list(range(len(numbers) - 1))
 
 
-def test_broken_packets_are_counted_and_the_rest_is_delivered(tmp_path: Path) -> None:
+def test_broken_packets_are_stood_in_for_and_the_rest_is_delivered(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mov", Clip(frames=30, codec="png", pixel_format="rgb24"))
     data = bytearray(path.read_bytes())
     starts = [i for i in range(len(data) - 8) if data[i : i + 8] == b"\x89PNG\r\n\x1a\n"]
@@ -132,9 +150,12 @@ def test_broken_packets_are_counted_and_the_rest_is_delivered(tmp_path: Path) ->
         data[start : start + 60] = bytes(60)
     path.write_bytes(data)
     source, watcher, _ = open_file(path)
-    numbers = [number_of(f.luma) for f in collect(source)]
-    assert watcher.drops[DropReason.DECODE_ERROR] == 3
-    assert numbers == [n for n in range(30) if n not in {5, 6, 7}]
+    frames = collect(source)
+    assert [n for n, frame in enumerate(frames) if frame.info.is_damaged] == [5, 6, 7]
+    assert [number_of(f.luma) for f in frames if not f.info.is_damaged] == [
+        n for n in range(30) if n not in {5, 6, 7}
+    ]
+    assert watcher.drops == {}
 
 
 @pytest.mark.parametrize("content", [b"", b"not a video" * 100, b"\x00\x00\x00\x20ftypisom" + bytes(500)])
@@ -178,6 +199,23 @@ def test_size_change_starts_an_epoch(tmp_path: Path) -> None:
     assert [f.info.sequence for f in frames] == list(range(20))
     assert set(pools.made) == {(320, 240), (640, 360)}
     assert watcher.sizes == [(320, 240), (640, 360)]
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
+def test_pictures_that_stand_are_as_large_as_those_that_lie(tmp_path: Path, codec: str) -> None:
+    pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    clip = Clip(144, 256, frames=2, codec=codec, pixel_format=pixel_format)
+    path = write_clip(tmp_path / "a.mkv", clip)
+    for limits in (
+        CaptureConfig(max_width=256, max_height=144),
+        CaptureConfig(max_width=144, max_height=256),
+    ):
+        source, _, _ = open_file(path, limits)
+        assert {(f.info.width, f.info.height) for f in collect(source)} == {(144, 256)}
+    source, _, pools = open_file(path, CaptureConfig(max_width=254, max_height=200))
+    with pytest.raises(FrameTooLargeError, match="144x256"):
+        collect(source)
+    assert pools.made == {}
 
 
 def test_size_change_over_the_limit_is_refused(tmp_path: Path) -> None:

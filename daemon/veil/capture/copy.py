@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
 from typing import Final, TypeAlias
@@ -11,6 +12,7 @@ from typing import Final, TypeAlias
 import av
 import cv2
 import numpy as np
+from av.buffer import Buffer
 from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ _JPEG_RANGE: Final = 2
 _RGB_MATRIX: Final = 0
 _BT709: Final = 1
 _BT601: Final = 6
+_HD_HEIGHT: Final = 720
 
 Sample: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 _Chroma: TypeAlias = tuple[Sample, Sample] | None
@@ -51,16 +54,50 @@ class Picture:
 
 
 class Rotation(IntEnum):
-    """Quarter turns counterclockwise that bring a picture upright."""
+    """Quarter turns counterclockwise that bring a picture upright, with left and right swapped before."""
 
     NONE = 0
     LEFT = 1
     HALF = 2
     RIGHT = 3
+    MIRRORED = 4
+    MIRRORED_LEFT = 5
+    MIRRORED_HALF = 6
+    MIRRORED_RIGHT = 7
+
+    @classmethod
+    def of_matrix(cls, matrix: Sequence[int]) -> Rotation:
+        """The nearest to a display matrix a, b, _, c, d, ... (it moves (x, y) to (a x + c y, b x + d y))."""
+        a, b, _, c, d = matrix[:5]
+        return max(cls, key=lambda one: np.dot(one._axes, (a, b, c, d)))
+
+    @property
+    def turns(self) -> int:
+        return self % 4
+
+    @property
+    def is_mirrored(self) -> bool:
+        return self >= Rotation.MIRRORED
+
+    @property
+    def is_on_its_side(self) -> bool:
+        return self % 2 == 1
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Visible size after the turn."""
-        return (height, width) if self in {Rotation.LEFT, Rotation.RIGHT} else (width, height)
+        return (height, width) if self.is_on_its_side else (width, height)
+
+    def turn(self, plane: Sample) -> Sample:
+        """A view of the plane."""
+        return np.rot90(plane[:, ::-1] if self.is_mirrored else plane, self.turns)
+
+    @property
+    def _axes(self) -> tuple[int, int, int, int]:
+        """Where the turn takes a step to the right, and one down."""
+        right, down = (-1 if self.is_mirrored else 1, 0), (0, 1)
+        for _ in range(self.turns):
+            right, down = (right[1], -right[0]), (down[1], -down[0])
+        return *right, *down
 
 
 _LONGEST_SAMPLE: Final = 16
@@ -72,12 +109,13 @@ def aspect_of(ratio: Fraction | None, rotation: Rotation) -> tuple[int, int]:
         return 1, 1
     near = ratio.limit_denominator(4096)
     shape = near.numerator, near.denominator
-    return shape[::-1] if rotation in {Rotation.LEFT, Rotation.RIGHT} else shape
+    return shape[::-1] if rotation.is_on_its_side else shape
 
 
 def rotation_of(frame: av.VideoFrame) -> Rotation:
     """The display matrix of the frame's container, rounded to quarter turns."""
-    return Rotation(round(frame.rotation / 90) % 4)
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    return Rotation.of_matrix(struct.unpack("=9i", matrix)) if isinstance(matrix, Buffer) else Rotation.NONE
 
 
 class FrameCopier:
@@ -111,20 +149,24 @@ class FrameCopier:
         self.full_size_copies += 1
         return picture.color
 
+    def leave_blank(self, like: av.VideoFrame, slot: Slot) -> ColorInfo:
+        """Fills the slot with grey, in the colours that `like` would have; none of its pixels is read."""
+        for plane in slot.planes:
+            plane[...] = _NEUTRAL
+        return _color(like)
+
     def _picture(self, frame: av.VideoFrame) -> Picture:
         color = _color(frame)
         reader = _READERS.get(frame.format.name)
         if reader is None:
-            frame, color = self._converted(frame, color)
+            frame = self._converted(frame)
             reader = _read_planar
         return Picture(*reader(frame), color)
 
-    def _converted(self, frame: av.VideoFrame, color: ColorInfo) -> tuple[av.VideoFrame, ColorInfo]:
+    def _converted(self, frame: av.VideoFrame) -> av.VideoFrame:
         target: Colorspace | None = None
-        if frame.format.is_rgb or frame.format.name == "pal8" or frame.format.is_bayer:
-            is_hd = frame.height >= 720
-            target = Colorspace.ITU709 if is_hd else Colorspace.ITU601
-            color = replace(color, full_range=False, matrix=_BT709 if is_hd else _BT601)
+        if _is_rgb(frame):
+            target = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
         try:
             converted = self._reformatter.reformat(frame, format="yuv420p", dst_colorspace=target, threads=1)
         except (av.FFmpegError, ValueError) as error:
@@ -132,12 +174,19 @@ class FrameCopier:
                 f"Pictures of format {frame.format.name} cannot be converted ({type(error).__name__})."
             ) from None
         self.full_size_copies += 1
-        return converted, color
+        return converted
+
+
+def _is_rgb(frame: av.VideoFrame) -> bool:
+    return frame.format.is_rgb or frame.format.name == "pal8" or frame.format.is_bayer
 
 
 def _color(frame: av.VideoFrame) -> ColorInfo:
+    """Of the slot that the frame is copied to."""
     is_jpeg = frame.color_range == _JPEG_RANGE or frame.format.name.startswith("yuvj")
     matrix = int(frame.colorspace)
+    if _is_rgb(frame):
+        is_jpeg, matrix = False, _BT709 if frame.height >= _HD_HEIGHT else _BT601
     return ColorInfo(
         full_range=is_jpeg,
         primaries=int(frame.color_primaries),
@@ -203,12 +252,12 @@ _READERS: Final[dict[str, Callable[[av.VideoFrame], tuple[Sample, _Chroma]]]] = 
 
 
 def _store(picture: Picture, planes: Planes, rotation: Rotation) -> None:
-    _put(np.rot90(picture.luma, rotation), planes.y)
+    _put(rotation.turn(picture.luma), planes.y)
     for source, target in zip(picture.chroma or (None, None), (planes.u, planes.v), strict=True):
         if source is None:
             target[...] = _NEUTRAL
         else:
-            _put_chroma(np.rot90(source, rotation), target)
+            _put_chroma(rotation.turn(source), target)
 
 
 def _put(source: Sample, target: PlaneArray) -> None:

@@ -12,19 +12,22 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from veil.capture.jpeg import jpeg_size
+from veil.capture.sei import SeiFilter
 from veil.config import CaptureConfig
 from veil.errors import CaptureError, FrameTooLargeError
 
 DEFAULT_FRAME_RATE: Final = 25.0
 _STRICT: Final = {"err_detect": "crccheck+bitstream+buffer+explode"}
+_ROW: Final = 64
 _OUTPUT_CORRUPT: Final = 1 << 3
+_COPY_OPAQUE: Final = 1 << 7
 
 
 class Aim(StrEnum):
     """What a decoder is set up for.
 
-    `LIVE`: no delay, and a damaged picture is an error. `FILE`: several pictures at once, and all of them
-    come out, damaged ones too, so that their number stays the same.
+    A damaged picture is an error for both, where the codec library notices. `LIVE`: no delay. `FILE`: several
+    pictures at once, which carry the `opaque` of their packets; an error may belong to an earlier packet.
     """
 
     LIVE = "live"
@@ -37,7 +40,8 @@ class DecodeError(CaptureError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The largest picture that is decoded, in pixels; both directions count."""
+    """The largest picture that is decoded, in pixels. Both sides count, and a picture that stands is as large
+    as one that lies."""
 
     max_width: int
     max_height: int
@@ -49,11 +53,14 @@ class Limits:
     @property
     def codec_options(self) -> dict[str, str]:
         """For the codec library, which refuses to allocate more; also while it probes the stream."""
-        return {"max_pixels": str(self.max_width * self.max_height)}
+        # The library counts rows with what it pads them by.
+        width, height = (-(-side // _ROW) * _ROW for side in (self.max_width, self.max_height))
+        return {"max_pixels": str(width * height)}
 
     def check(self, width: int, height: int) -> None:
         """Raises FrameTooLargeError."""
-        if width > self.max_width or height > self.max_height:
+        longer, shorter = max(self.max_width, self.max_height), min(self.max_width, self.max_height)
+        if max(width, height) > longer or min(width, height) > shorter:
             raise self.too_large(f"pictures of {width}x{height}")
 
     def too_large(self, what: str) -> FrameTooLargeError:
@@ -70,6 +77,7 @@ class Decoder:
         self._context = context
         self._limits = limits
         self._is_jpeg = context.name == "mjpeg"
+        self._messages = SeiFilter(context)
 
     @classmethod
     def of_stream(cls, stream: VideoStream, limits: Limits, threads: int, aim: Aim) -> Decoder:
@@ -81,16 +89,15 @@ class Decoder:
                 "There is no decoder for the source's video codec.", hint="Set the camera to H.264 or H.265."
             )
         limits.check(context.width, context.height)
-        context.options = dict(limits.codec_options)
+        # Not strict, decoders show pictures as whole that are torn (HEVC), or half grey (JPEG).
+        context.options = limits.codec_options | _STRICT
         context.thread_count = threads
         match aim:
             case Aim.FILE:
                 context.thread_type = "AUTO"
-                context.flags |= _OUTPUT_CORRUPT
+                context.flags |= _OUTPUT_CORRUPT | _COPY_OPAQUE
             case Aim.LIVE:
                 context.thread_type = "SLICE"
-                # Without these the HEVC decoder shows torn pictures unmarked.
-                context.options |= _STRICT
                 if context.name == "h264":
                     # With slice threads this decoder no longer notices missing slices (measured: 0 of 3).
                     context.thread_count = 1
@@ -111,8 +118,10 @@ class Decoder:
             DecodeError: this packet is broken.
             FrameTooLargeError: the picture would be over the limits; nothing was allocated for it.
         """
-        if packet is not None and self._is_jpeg and packet.size:
-            self._limits.check(*(jpeg_size(memoryview(packet)) or (0, 0)))
+        if packet is not None:
+            if self._is_jpeg and packet.size:
+                self._limits.check(*(jpeg_size(memoryview(packet)) or (0, 0)))
+            self._messages.clean(packet)
         try:
             frames = self._context.decode(packet)
         except EOFError:

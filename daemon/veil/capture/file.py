@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from enum import Enum
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import av
@@ -15,8 +17,9 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from veil.capture.copy import rotation_of
-from veil.capture.decoder import Aim, DecodeError, Decoder, Limits, frame_rate_of
+from veil.capture.decoder import Aim, Decoder, Limits, frame_rate_of
 from veil.capture.intake import Intake, Timeline, wait_for_slot
+from veil.capture.mend import Absent, Mender, Shown
 from veil.capture.source import CaptureObserver, DropReason, PoolProvider
 from veil.config import CaptureConfig
 from veil.domain.clock import Clock
@@ -34,49 +37,13 @@ _COVER = Disposition.attached_pic
 _PLAYLISTS = frozenset({"concat", "dash", "hls", "sdp"})
 
 
-class Hidden(Enum):
-    """Whether a codec has packets that are decoded and never shown (VP8's alternate references)."""
-
-    NEVER = "never"
-    SOMETIMES = "sometimes"
-
-    @classmethod
-    def of(cls, stream: VideoStream) -> Hidden:
-        return cls.SOMETIMES if stream.codec_context.name == "vp8" else cls.NEVER
-
-
-class _Missing:
-    """Counts packets that gave no picture, at the end: several are decoded at once, so that an error does not
-    say which one it belongs to, and some decoders skip broken ones without an error.
-
-    Args:
-        hidden: what the codec says about packets that are not meant to be shown.
-    """
-
-    def __init__(self, observer: CaptureObserver, hidden: Hidden) -> None:
-        self._observer = observer
-        self._hidden = hidden
-        self._open = 0
-
-    def sent(self, packet: Packet[VideoStream]) -> None:
-        if packet.size and not packet.is_discard:
-            self._open += 1
-
-    def got(self, pictures: int) -> None:
-        self._open -= pictures
-
-    def report(self) -> None:
-        if self._hidden is Hidden.NEVER:
-            for _ in range(self._open):
-                self._observer.dropped(DropReason.DECODE_ERROR)
-
-
 class FileSource:
     """A video file: each of its pictures once, in order, with the timestamps of the file.
 
     A display matrix is applied while copying (in quarter turns), so that frames are upright and the output
-    needs none. Where nobody takes frames, reading waits. Broken packets are counted and skipped. Of several
-    streams the best is taken; a cover picture is none.
+    needs none. Where nobody takes frames, reading waits. What cannot be decoded without damage comes as a
+    grey picture that says so (`FrameInfo.is_damaged`). Of several streams the best is taken; a cover picture
+    is none.
     """
 
     def __init__(
@@ -105,8 +72,8 @@ class FileSource:
         """Raises CaptureError for a file without a single decodable picture, or one that is encrypted;
         FrameTooLargeError."""
         delivered = False
-        with self._open() as container:
-            for raw in self._read(container):
+        with ExitStack() as scope:
+            for raw in self._read(scope.enter_context(self._open()), scope):
                 delivered = True
                 yield raw
         if not delivered and not self._closed.is_set():
@@ -143,7 +110,7 @@ class FileSource:
             raise CaptureError(f"{self._path} only lists other files.", hint="Name the videos themselves.")
         return container
 
-    def _read(self, container: InputContainer) -> Iterator[RawFrame]:
+    def _read(self, container: InputContainer, scope: ExitStack) -> Iterator[RawFrame]:
         stream = _video_of(container)
         if stream is None or stream.time_base is None:
             raise CaptureError(f"{self._path} has no video in it.", hint="Name a file with a video.")
@@ -153,43 +120,47 @@ class FileSource:
         # Its average counts fields.
         rate = stream.guessed_rate if is_avi else None
         self.intake.begin(float(rate) if rate else frame_rate_of(stream), Timeline)
-        packets = container.demux(stream)
-        missing = _Missing(self._observer, Hidden.of(stream))
-        while not self._closed.is_set():
-            try:
-                packet = next(packets)
+        stamp = attrgetter("dts" if is_avi else "pts")
+        mender = Mender(stream, decoder, partial(self._careful_decoder, scope), stamp)
+        for picture in mender.pictures(self._packets(container, stream)):
+            take: Callable[..., RawFrame | None]
+            match picture:
+                case Shown(frame=frame):
+                    take = self.intake.take
+                case Absent(like=frame):
+                    take = self.intake.stand_in
+            raw = take(
+                frame,
+                pts=picture.pts,
+                time_base=stream.time_base,
+                rotation=rotation_of(frame),
+                sample_aspect=stream.sample_aspect_ratio,
+            )
+            if raw is None:
+                return
+            yield raw
+        for _ in range(mender.missing):
+            self._observer.dropped(DropReason.DECODE_ERROR)
+
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+        try:
+            for packet in container.demux(stream):
+                if self._closed.is_set():
+                    return
                 if packet.has_sidedata("encryption_info"):
                     raise CaptureError(f"{self._path} is encrypted.", hint="Decrypt it first.")
-                missing.sent(packet)
-                frames = decoder.decode(packet)
-            except StopIteration:
-                missing.report()
-                return
-            except DecodeError:
-                continue
-            except av.FFmpegError:
-                # Reading on after an error of the container may never end; what is inside still comes out.
-                self._observer.dropped(DropReason.DECODE_ERROR)
-                packets = iter(())
-                frames = self._flush(decoder)
-            missing.got(len(frames))
-            for frame in frames:
-                raw = self.intake.take(
-                    frame,
-                    pts=frame.dts if is_avi else frame.pts,
-                    time_base=stream.time_base,
-                    rotation=rotation_of(frame),
-                    sample_aspect=stream.sample_aspect_ratio,
-                )
-                if raw is None:
-                    return
-                yield raw
+                if packet.size:
+                    yield packet
+        except av.FFmpegError:
+            # Reading on after an error of the container may never end.
+            self._observer.dropped(DropReason.DECODE_ERROR)
 
-    def _flush(self, decoder: Decoder) -> list[av.VideoFrame]:
-        try:
-            return decoder.decode(None)
-        except DecodeError:
-            return []
+    def _careful_decoder(self, scope: ExitStack) -> Decoder:
+        """Another one for the same stream."""
+        stream = _video_of(scope.enter_context(self._open()))
+        if stream is None:
+            raise CaptureError(f"{self._path} has changed.", hint="Anonymize it when it is complete.")
+        return Decoder.of_stream(stream, self._limits, 1, Aim.FILE)
 
 
 def _video_of(container: InputContainer) -> VideoStream | None:

@@ -12,11 +12,12 @@ import av
 from veil.capture.copy import FrameCopier, Picture, Rotation, aspect_of
 from veil.capture.source import CaptureObserver, DropReason, PoolProvider
 from veil.domain.clock import Clock
-from veil.frames.picture import FrameInfo
+from veil.frames.picture import ColorInfo, FrameInfo
 from veil.frames.pool import Slot, SlotPool
 from veil.frames.raw import RawFrame
 
 _FILE_WAIT_S = 0.1
+_DAMAGED = "picture damaged"
 
 AcquireSlot = Callable[[SlotPool], Slot | None]
 
@@ -127,8 +128,46 @@ class Intake:
         Args:
             sample_aspect: width to height of one of the picture's samples, before the turn; None: not said.
         """
-        captured_ns = self._clock.monotonic_ns()
+
+        def fill(slot: Slot) -> ColorInfo:
+            return self.copier.copy(frame, slot, rotation)
+
         size = rotation.size(frame.width, frame.height)
+        return self._taken(size, pts, time_base, fill, aspect_of(sample_aspect, rotation))
+
+    def stand_in(
+        self,
+        like: av.VideoFrame,
+        *,
+        pts: int | None,
+        time_base: Fraction,
+        rotation: Rotation = Rotation.NONE,
+        sample_aspect: Fraction | None = None,
+    ) -> RawFrame | None:
+        """In place of a picture that could not be decoded: a grey one, which says that it is damaged.
+
+        Args:
+            like: a picture of the same size and colours. None of its pixels is used.
+        """
+
+        def fill(slot: Slot) -> ColorInfo:
+            return self.copier.leave_blank(like, slot)
+
+        size = rotation.size(like.width, like.height)
+        raw = self._taken(size, pts, time_base, fill, aspect_of(sample_aspect, rotation))
+        if raw is not None:
+            raw.info = replace(raw.info, is_damaged=True, mark=_DAMAGED)
+        return raw
+
+    def _taken(
+        self,
+        size: tuple[int, int],
+        pts: int | None,
+        time_base: Fraction,
+        fill: Callable[[Slot], ColorInfo],
+        aspect: tuple[int, int],
+    ) -> RawFrame | None:
+        captured_ns = self._clock.monotonic_ns()
         if size != self._size or self._pool is None or self._timeline is None:
             self._start_epoch(size, time_base)
         assert self._pool is not None and self._timeline is not None  # noqa: S101, PT018
@@ -138,12 +177,10 @@ class Intake:
             self._observer.dropped(DropReason.NO_SLOT)
             return None
         try:
-            color = self.copier.copy(frame, slot, rotation)
+            color = fill(slot)
         except BaseException:
             self._pool.give_back(slot)
             raise
-        if sample_aspect is not None and sample_aspect != 1:
-            color = replace(color, aspect=aspect_of(sample_aspect, rotation))
         info = FrameInfo(
             sequence=self._sequence,
             pts=place,
@@ -152,7 +189,7 @@ class Intake:
             captured_ns=captured_ns,
             width=size[0],
             height=size[1],
-            color=color,
+            color=replace(color, aspect=aspect),
         )
         self._sequence += 1
         return RawFrame(info, slot, self._pool)

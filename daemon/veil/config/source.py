@@ -40,11 +40,12 @@ class CaptureConfig(Section):
         60.0, ge=0.05, le=60, description="seconds between reconnects at most, with jitter"
     )
     max_width: int = Field(
-        3840, ge=16, le=16384, description="pixels; wider pictures are refused before they are decoded"
+        3840,
+        ge=16,
+        le=16384,
+        description="pixels; what fits neither so nor turned is refused before it is decoded",
     )
-    max_height: int = Field(
-        2160, ge=16, le=16384, description="pixels; higher pictures are refused before they are decoded"
-    )
+    max_height: int = Field(2160, ge=16, le=16384, description="pixels; as max_width")
     width: int | None = Field(
         None,
         ge=16,
@@ -80,10 +81,11 @@ class CaptureConfig(Section):
             )
         if (self.width is None) != (self.height is None):
             raise ValueError("width and height belong together: set both or neither")
-        if self.width is not None and self.width > self.max_width:
-            raise ValueError(f"width ({self.width}) is over max_width ({self.max_width})")
-        if self.height is not None and self.height > self.max_height:
-            raise ValueError(f"height ({self.height}) is over max_height ({self.max_height})")
+        longest, shortest = max(self.max_width, self.max_height), min(self.max_width, self.max_height)
+        sides = self.width or 0, self.height or 0
+        if max(sides) > longest or min(sides) > shortest:
+            size, most = f"{self.width}x{self.height}", f"{self.max_width}x{self.max_height}"
+            raise ValueError(f"width and height ({size}) are over max_width and max_height ({most})")
         if self.password_file is not None and self.password.get_secret_value():
             raise ValueError("password and password_file are both set; keep one")
         return self

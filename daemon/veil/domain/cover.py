@@ -27,6 +27,7 @@ class Reason(StrEnum):
     STARTING = "starting"
     CAMERA_COVERED = "camera_covered"
     NO_PICTURE = "no_picture"
+    PICTURE_DAMAGED = "picture_damaged"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class FrameInfo:
         captured_ns: monotonic time at which the frame was complete on this machine.
         width, height: visible size in pixels; may be odd, the slot is padded to even.
         mark: words to write over the masked picture, such as "picture frozen"; empty: none.
+        is_damaged: the source had no whole picture here: there is nothing to detect, and all of it is hidden.
     """
 
     sequence: int
@@ -54,3 +55,4 @@ class FrameInfo:
     height: int
     color: ColorInfo = ColorInfo()
     mark: str = ""
+    is_damaged: bool = False

@@ -26,6 +26,8 @@ class Masker:
         if cover.sequence != raw.info.sequence:
             cover = WholeFrame(raw.info.sequence, Reason.SEQUENCE_MISMATCH)
         info = raw.info
+        if info.is_damaged and not isinstance(cover, WholeFrame):
+            cover = WholeFrame(info.sequence, Reason.PICTURE_DAMAGED)
         slot, pool = raw.consume()
         try:
             paint(slot.planes, cover)
