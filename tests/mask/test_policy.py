@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from veil.config import MaskConfig, PolicyConfig, ZoneConfig
@@ -141,6 +141,20 @@ def test_overlapping_masks_are_united_under_the_stronger_operator() -> None:
 
 def test_solid_masks_stay_as_they_are() -> None:
     assert len(policy().regions([target(20, 20, 60, 60), target(50, 50, 90, 90)])) == 2
+
+
+@example(400_000, [(0, 0), (2, 1)])
+@given(
+    width=st.sampled_from([320, 65_534, 65_536, 400_000]),
+    corners=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4)), max_size=12),
+)
+def test_each_solid_mask_is_painted_once_in_its_place(width: int, corners: list[tuple[int, int]]) -> None:
+    wide = MaskPolicy(MaskConfig(face=PolicyConfig(margin=0)), width, 200)
+    # as many pixels apart as make edges of 16 bits the same
+    boxes = [(x * 65_536 % (width - 16), 80 - 2 * y) for x, y in corners]
+    regions = wide.regions([target(x, y, x + 12, 100) for x, y in boxes])
+    wanted = dict.fromkeys(EvenRect(x, y, x + 12, 100) for x, y in boxes)
+    assert [region.shape for region in regions] == list(wanted)
 
 
 def test_a_grid_over_an_always_zone_becomes_solid_with_it() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from veil.domain.cover import (
     Blur,
@@ -25,7 +24,6 @@ from veil.domain.geometry import EvenRect
 from veil.frames.picture import PlaneArray, Planes
 
 WHOLE = Solid(y=40)
-_MOST_COMPARED = 512
 
 
 def paint(planes: Planes, cover: Cover) -> None:
@@ -56,26 +54,12 @@ def _paint_rects(planes: Planes, rects: SolidRects) -> None:
         raise ValueError(f"a rectangle reaches over a picture of {width}x{height}")
     luma, (u, v) = planes.y, planes[1:]
     colour = rects.OPERATOR
-    edges = _outermost(rects.edges)
+    edges = rects.edges
     for x0, y0, x1, y1 in edges.tolist():
         luma[y0:y1, x0:x1].fill(colour.y)
     for x0, y0, x1, y1 in (edges // 2).tolist():
         u[y0:y1, x0:x1].fill(colour.u)
         v[y0:y1, x0:x1].fill(colour.v)
-
-
-def _outermost(edges: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Without those that lie within another one: in a crowd a third of them. All of too many to compare."""
-    if len(edges) > _MOST_COMPARED:
-        return edges
-    # The largest first, so that only an earlier one can hold a later one; of equal ones the first stays.
-    area = (edges[:, 2] - edges[:, 0]) * (edges[:, 3] - edges[:, 1])
-    ordered = edges[np.argsort(-area, kind="stable")]
-    x0, y0, x1, y1 = ordered.astype(np.int32).T
-    within = (x0[:, None] >= x0) & (x1[:, None] <= x1)
-    within &= (y0[:, None] >= y0) & (y1[:, None] <= y1)
-    outermost: NDArray[np.int64] = ordered[~np.tril(within, -1).any(axis=1)]
-    return outermost
 
 
 def _cut(planes: Planes, rect: EvenRect) -> Planes:

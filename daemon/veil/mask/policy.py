@@ -30,6 +30,8 @@ from veil.mask.unite import unite
 
 FURTHEST = 1e6
 """Coordinates are clipped to it, in pixels, so that extreme boxes can be computed with."""
+_PLACES = 1 << np.array([48, 32, 16, 0])
+"""Makes one number of four edges below 65,536."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,7 @@ class MaskPolicy:
         edges = self._edges(table.boxes[hidden], self._margins[policies], self._least[policies])
         inside = np.flatnonzero((edges[:, :2] < edges[:, 2:]).all(axis=1))
         if self._all_solid:
-            # a dictionary for its order: boxes that are the same are painted once
-            once = dict.fromkeys(map(tuple, edges[inside].tolist()))
-            rects = SolidRects(np.array(list(once), np.int64).reshape(-1, 4))
+            rects = SolidRects(_once(edges[inside]))
             return (*self._always, *rects) if self._always else rects
         shapes = dict.fromkeys(
             (*rect, operator_of(self._policies[policy]))
@@ -163,6 +163,14 @@ class MaskPolicy:
         middle = (np.clip(low, 0, size) + np.clip(high, 0, size)) / 2
         cells: Ints = np.minimum(middle.astype(np.int64) // 2, size // 2 - 1)
         return cells
+
+
+def _once(edges: Ints) -> Ints:
+    """Rectangles that are the same are painted once; the first of them stays in its place."""
+    keys = edges @ _PLACES if edges.max(initial=0) <= np.iinfo(np.uint16).max else edges
+    _, first = np.unique(keys, axis=0, return_index=True)
+    first.sort()
+    return edges[first]
 
 
 def operator_of(policy: PolicyConfig) -> Operator:
