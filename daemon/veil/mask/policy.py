@@ -167,7 +167,7 @@ class MaskPolicy:
 
 def _once(edges: Ints) -> Ints:
     """Rectangles that are the same are painted once; the first of them stays in its place."""
-    keys = edges @ _PLACES if edges.max(initial=0) <= np.iinfo(np.uint16).max else edges
+    keys = edges @ _PLACES if int(np.max(edges, initial=0)) <= np.iinfo(np.uint16).max else edges
     _, first = np.unique(keys, axis=0, return_index=True)
     first.sort()
     return edges[first]
