@@ -43,7 +43,13 @@ def emitter_makers(config: CameraConfig, frame_rate: Callable[[], float], clock:
 
     def lookback() -> LooksBack:
         hold_ns = int(config.tracker.hold_s * NANOSECONDS)
-        return LookBack(lookback_ns(config), hold_ns, config.tracker.growth_per_s)
+        return LookBack(
+            lookback_ns(config),
+            hold_ns,
+            config.tracker.growth_per_s,
+            tail_ns=int(config.mask.tail_s * NANOSECONDS),
+            unsure_ns=int(config.mask.unsure_s * NANOSECONDS),
+        )
 
     def policy(width: int, height: int) -> Covers:
         return MaskPolicy(config.mask, width, height)

@@ -23,11 +23,12 @@ from veil_models.tflite_writer import write_tflite
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """`score` masks at once, `low` extends a track."""
+    """`score` masks at once, `low` extends a track, `large` and `sure` are for large boxes."""
 
     score: float
     low: float
     large: float = 0.0
+    sure: float = 0.0
 
 
 SIZES = {"veil-s": (640, 384), "veil-n": (320, 320)}
@@ -130,6 +131,7 @@ def write_manifest(folder: Path, release: Release) -> None:
     for name in CLASSES:
         t = release.thresholds[name]
         bounds = [f"score = {t.score:.2f}", f"low = {t.low:.2f}", f"large = {t.large:.2f}"]
+        bounds.append(f"sure = {t.sure:.2f}")
         lines += [f"[thresholds.{name}]", *bounds, ""]
     lines += ["[selftest]", f"min_recall = {release.min_recall}", "", "[files]"]
     (folder / "bundle.toml").write_text("\n".join(lines) + "\n" + hashes(folder))

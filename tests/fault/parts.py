@@ -285,10 +285,12 @@ class _FaultyLookBack:
     def __init__(self, switches: Switches, inner: LooksBack) -> None:
         self._switches, self._inner = switches, inner
 
-    def push(self, sequence: int, time_ns: int, tracks: Sequence[Track]) -> None:
+    def push(
+        self, sequence: int, time_ns: int, tracks: Sequence[Track], *, without_detector: bool = False
+    ) -> None:
         if self._switches.take("lookback_push_raises"):
             raise ValueError("a bug in the look-back")
-        self._inner.push(sequence, time_ns, tracks)
+        self._inner.push(sequence, time_ns, tracks, without_detector=without_detector)
 
     def take(self, sequence: int) -> tuple[Target, ...]:
         if self._switches.take("lookback_take_raises"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from veil.domain.thresholds import ClassThresholds
 from veil.domain.track import Track, TrackState
 from veil.errors import PipelineError
 from veil.mask.lookback import MAX_PENDING, LookBack
+from veil.mask.sightings import LIKELY_SPEED
 from veil.mask.targets import Target
 from veil.track.tracker import Tracker
 
@@ -127,8 +130,20 @@ def test_sizes_do_not_flicker() -> None:
         window.push(
             number, number * 33 * MS, (seen(1, Box(100 - half, 100 - half, 100 + half, 100 + half), 0),)
         )
-    widths = {round(window.take(number)[0].box.width, 3) for number in range(16)}
-    assert widths == {50.0}
+    widths = [window.take(number)[0].box.width for number in range(16)]
+    assert min(widths) >= 49.5
+    assert max(widths) - min(widths) < 1
+
+
+def test_one_box_that_is_far_too_large_does_not_enlarge_its_neighbours_as_much() -> None:
+    window = lookback(growth=0)
+    for number in range(15):
+        half = 60 if number == 7 else 20
+        box = Box(100 - half, 100 - half, 100 + half, 100 + half)
+        window.push(number, number * 33 * MS, (seen(1, box, number * 33),))
+    widths = [window.take(number)[0].box.width for number in range(15)]
+    assert widths[7] >= 120
+    assert max(widths[:7] + widths[8:]) < 80
 
 
 def test_smoothed_box_is_never_smaller_than_the_detection() -> None:
@@ -207,6 +222,63 @@ def test_a_head_without_a_face_masks_nothing_of_its_own() -> None:
     assert [target.kind for target in window.take(0)] == [HEAD, FACE]
 
 
+PLACE = Box(100, 100, 140, 140)
+
+
+def unsure(track: Track) -> Track:
+    return replace(track, is_sure=False)
+
+
+def tails(frames: Sequence[Track | None], blind_from: int = 99) -> list[int]:
+    """In which frames, 100 ms apart, something is masked; hold 1 s, look-back 0.5, tails 0.2 and 0.1 s."""
+    window = LookBack(LOOKBACK_MS * MS, int(HOLD_S * 1000) * MS, 0.0, tail_ns=200 * MS, unsure_ns=100 * MS)
+    masked: list[int] = []
+    for number, track in enumerate(frames):
+        now = () if track is None else (track,)
+        window.push(number, number * 100 * MS, now, without_detector=number >= blind_from)
+        masked += [due for due in window.due() if window.take(due)]
+    return masked
+
+
+def test_what_is_not_seen_again_is_masked_for_its_tail_beyond_what_is_known() -> None:
+    """Seen at 0; 0.5 s are known: the hold of 1 s asks for half a second more, which is over the tail."""
+    lost = [held(1, PLACE, 0)] * 10
+    assert tails([seen(1, PLACE, 0), *lost, *[None] * 6]) == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_tail_is_shorter_for_what_never_was_sure() -> None:
+    window = LookBack(500 * MS, 500 * MS, 0.0, tail_ns=200 * MS, unsure_ns=100 * MS)
+    first = seen(1, PLACE, 0), unsure(seen(2, PLACE.shifted(300, 0), 0))
+    later = held(1, PLACE, 0), unsure(held(2, PLACE.shifted(300, 0), 0))
+    window.push(0, 0, first)
+    for number in range(1, 12):
+        window.push(number, number * 50 * MS, later if number <= 10 else ())
+    ids = [[target.track_id for target in window.take(number)] for number in range(6)]
+    assert ids == [[1, 2], [1, 2], [1, 2], [1], [1], []]
+
+
+def test_frames_that_no_detector_saw_do_not_end_a_tail() -> None:
+    lost = [held(1, PLACE, 0)] * 10
+    assert tails([seen(1, PLACE, 0), *lost, *[None] * 6], blind_from=3) == list(range(11))
+
+
+def test_a_gap_is_covered_however_unsure_both_ends_are() -> None:
+    gone = [unsure(held(1, PLACE, 0))] * 4
+    frames = [unsure(seen(1, PLACE, 0)), *gone, unsure(seen(1, PLACE, 500)), *[None] * 6]
+    assert tails(frames) == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_never_was_sure_reaches_less_far_back() -> None:
+    coming = [None] * 6
+    assert tails([*coming, seen(1, PLACE, 600), *[None] * 6]) == [1, 2, 3, 4, 5, 6]
+    assert tails([*coming, unsure(seen(1, PLACE, 600)), *[None] * 6]) == [5, 6]
+
+
+def test_one_sure_sighting_is_enough_for_the_whole_reach() -> None:
+    frames = [None] * 5 + [unsure(seen(1, PLACE, 500)), seen(1, PLACE, 600)] + [None] * 6
+    assert tails(frames) == [1, 2, 3, 4, 5, 6], "when frame 0 leaves, the sure one is not known"
+
+
 speeds = st.floats(-12, 12)
 
 
@@ -230,7 +302,7 @@ def linear(draw: st.DrawFn) -> tuple[list[int], list[Box]]:
 def test_a_linear_object_is_covered_before_its_first_sighting(
     world: tuple[list[int], list[Box]], first: int
 ) -> None:
-    """At any speed where a second sighting is known when the frame leaves; up to 2 sizes/s from one alone."""
+    """At any speed where 0.4 s of sightings are known when the frame leaves, else up to 0.7 sizes/s."""
     times, boxes = world
     out = run([(t, box, n >= first) for n, (t, box) in enumerate(zip(times, boxes, strict=True))])
     size = (boxes[0].width + boxes[0].height) / 2
@@ -242,7 +314,7 @@ def test_a_linear_object_is_covered_before_its_first_sighting(
         leaves_with = next(
             (n for n, t in enumerate(times) if t >= times[number] + LOOKBACK_MS), len(times) - 1
         )
-        if leaves_with > first or pace <= 2:
+        if times[leaves_with] - times[first] >= 400 or pace <= LIKELY_SPEED:
             assert any(contains(target.box, boxes[number]) for target in out[number]), number
 
 

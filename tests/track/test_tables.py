@@ -23,10 +23,10 @@ BOX, OTHER = Box(1.5, 2.0, 30.25, 40.0), Box(0.0, 0.0, 8.0, 9.0)
 
 
 def test_detections_tracks_and_targets_come_back_as_they_were() -> None:
-    detections = (Detection(PLATE, BOX, 0.25), Detection(FACE, OTHER, 1.0))
+    detections = (Detection(PLATE, BOX, 0.25, is_sure=False), Detection(FACE, OTHER, 1.0))
     tracks = (
         Track(7, HEAD, TrackState.HELD, BOX, None, 0.5, 1, 2),
-        Track(9, FACE, TrackState.SEEN, BOX, OTHER, 0.75, 3, 4),
+        Track(9, FACE, TrackState.SEEN, BOX, OTHER, 0.75, 3, 4, is_sure=False),
     )
     targets = (Target(FACE, BOX, 0.5, 3), Target(HEAD, OTHER, 0.125, 1))
     assert DetectionTable.of(detections) == detections

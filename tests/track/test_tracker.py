@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -101,6 +102,25 @@ def test_held_box_follows_the_motion_and_covers_a_slower_one() -> None:
         slower = 100 + 4 * 29 + 2 * (frame - 29)
         assert covered(tracks, Box(steady, 100, steady + 40, 140)), frame
         assert covered(tracks, Box(slower, 100, slower + 40, 140)), frame
+
+
+def test_what_two_close_sightings_say_of_its_speed_is_not_followed_far() -> None:
+    mine = tracker(growth_per_s=0)
+    mine.update([face(100)], 0)
+    mine.update([face(103)], 33 * MS)  # 2.3 sizes a second, or a box that jitters
+    (track,) = mine.update([], 533 * MS)
+    assert contains(track.box, Box(105, 100, 145, 140))
+    assert track.box.x1 < 155, "not half a second at that speed"
+
+
+def test_a_track_is_sure_from_its_first_sure_detection_on() -> None:
+    mine = tracker()
+    doubtful = replace(face(100), is_sure=False)
+    states = [
+        mine.update(found, frame * 33 * MS)[0].is_sure
+        for frame, found in enumerate([[doubtful], [doubtful], [face(100)], [doubtful], []])
+    ]
+    assert states == [False, False, True, True, True]
 
 
 @pytest.mark.parametrize("fps", [5, 10, 15, 30, 60])

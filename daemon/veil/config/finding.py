@@ -38,6 +38,13 @@ class ThresholdConfig(Section):
         description="score (0..1) a box of 0.3 of a video's shorter side needs; unset: the bundle's",
         examples=[0.35],
     )
+    sure: float | None = Field(
+        None,
+        ge=0,
+        le=0.6,
+        description="score (0..1) from which a box of 0.12 of that side is sure; unset: the bundle's",
+        examples=[0.4],
+    )
     min_size: float = Field(
         0.0, ge=0, le=24, description="pixels of the shorter side, in the frame; smaller ones are ignored"
     )

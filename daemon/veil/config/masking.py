@@ -62,6 +62,18 @@ class MaskConfig(Section):
     lookback_s: float = Field(
         0.5, ge=0, le=5, description="seconds a frame waits, so that new tracks cover the frames before"
     )
+    tail_s: float = Field(
+        0.2,
+        ge=0.1,
+        le=10,
+        description="seconds something stays masked once the look-back shows that it is not seen again",
+    )
+    unsure_s: float = Field(
+        0.1,
+        ge=0.05,
+        le=10,
+        description="the same, and seconds before it is first seen, for what is large and never scored well",
+    )
     face: PolicyConfig = Field(PolicyConfig(), description="how faces are hidden")
     # A plate is a few pixels high: a box that is one off leaves characters at its edge.
     plate: PolicyConfig = Field(PolicyConfig(margin=0.15), description="how licence plates are hidden")

@@ -20,7 +20,7 @@ from veil.detect.preprocess import Preprocessor
 from veil.detect.runtime import OutputShapes, Runtime
 from veil.detect.schedule import Tile, TileSchedule, affordable_tiles, snug
 from veil.detect.tflite import TfliteRuntime
-from veil.detect.thresholds import believed, effective
+from veil.detect.thresholds import SizeBounds, effective
 from veil.detect.view import InputLimit, View, tile_view, whole_view
 from veil.domain.detection import CODES, DetectionReport, DetectionTable, ObjectClass
 from veil.domain.thresholds import ClassThresholds
@@ -96,9 +96,7 @@ class BundleDetector:
         classes = bundle.manifest.classes
         self._codes = np.array([CODES[kind] for kind in classes], np.int64)
         self._least_side = np.array([thresholds[kind].min_size for kind in classes], np.float32)
-        self._low, self._large = np.zeros((2, len(CODES)))
-        for kind in classes:
-            self._low[CODES[kind]], self._large[CODES[kind]] = thresholds[kind].low, thresholds[kind].large
+        self._bounds = SizeBounds.of(thresholds)
         width, height = runtime.fixed_size or (config.input_width, config.input_height)
         multiple = bundle.manifest.input.multiple
         self._limit = InputLimit(width, height, multiple, dynamic=runtime.fixed_size is None)
@@ -140,7 +138,10 @@ class BundleDetector:
         plan = self._plan_for(width, height)
         affordable = affordable_tiles(self._config.time_budget_ms, self._look_ms)
         tiles = plan.schedule.next(affordable)
-        detections = self._believed(self._look(planes, info.color, plan, tiles), min(info.width, info.height))
+        # stills have one look only and keep what moving pictures do without
+        detections = self._bounds.judged(
+            self._look(planes, info.color, plan, tiles), min(info.width, info.height)
+        )
         return DetectionReport(
             sequence=info.sequence,
             detections=detections,
@@ -248,12 +249,6 @@ class BundleDetector:
         stages[1] += inferred - filled
         stages[2] += decoded - inferred
         return found
-
-    def _believed(self, found: DetectionTable, picture_side: float) -> DetectionTable:
-        """Without large boxes that have too low a score. Stills have one look only and keep them."""
-        low, large = self._low[found.kinds], self._large[found.kinds]
-        kept = believed(found.boxes, found.scores, low, large, picture_side)
-        return DetectionTable(found.kinds[kept], found.boxes[kept], found.scores[kept])
 
     def _reported(self, found: Found) -> DetectionTable:
         sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=np.float32(math.inf))

@@ -99,6 +99,7 @@ class ThresholdTable(_Table):
     score: float = Field(gt=0, le=MAX_SCORE)
     low: float = Field(gt=0, le=MAX_LOW)
     large: float = Field(0.0, ge=0, le=MAX_SCORE)
+    sure: float = Field(0.0, ge=0, le=MAX_SCORE)
 
     @model_validator(mode="after")
     def _low_is_lower(self) -> Self:

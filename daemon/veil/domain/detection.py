@@ -29,11 +29,16 @@ CODES = {kind: code for code, kind in enumerate(KINDS)}
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One object: box in pixels of the frame, score 0..1."""
+    """One object: box in pixels of the frame, score 0..1.
+
+    `is_sure`: whether the score is good for a box of this size (`ClassThresholds.sure`). What is unsure is
+    hidden all the same, but not for long before and after.
+    """
 
     kind: ObjectClass
     box: Box
     score: float
+    is_sure: bool = True
 
 
 @final
@@ -44,14 +49,20 @@ class DetectionTable(Table[Detection]):
         kinds: shape (n,), int64, into KINDS.
         boxes: corners x0, y0, x1, y1 in pixels of the frame, shape (n, 4), float64.
         scores: shape (n,), float64.
+        sure: shape (n,), bool; left out: all are.
     """
 
     def __init__(
-        self, kinds: NDArray[np.int64], boxes: NDArray[np.float64], scores: NDArray[np.float64]
+        self,
+        kinds: NDArray[np.int64],
+        boxes: NDArray[np.float64],
+        scores: NDArray[np.float64],
+        sure: NDArray[np.bool_] | None = None,
     ) -> None:
         self.kinds = kinds
         self.boxes = boxes
         self.scores = scores
+        self.sure = np.ones(len(scores), np.bool_) if sure is None else sure
 
     @classmethod
     def of(cls, detections: Sequence[Detection]) -> DetectionTable:
@@ -62,10 +73,15 @@ class DetectionTable(Table[Detection]):
             np.array([CODES[found.kind] for found in detections], np.int64),
             corners_of([found.box for found in detections]),
             np.array([found.score for found in detections], np.float64),
+            np.array([found.is_sure for found in detections], np.bool_),
         )
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def rows(self, chosen: NDArray[np.bool_]) -> DetectionTable:
+        """Those that are `chosen`, in order."""
+        return DetectionTable(self.kinds[chosen], self.boxes[chosen], self.scores[chosen], self.sure[chosen])
 
     @property
     def is_sound(self) -> bool:
@@ -81,9 +97,10 @@ class DetectionTable(Table[Detection]):
         return {str(kind): count for kind, count in zip(KINDS, counts, strict=True) if count}
 
     def _made(self) -> tuple[Detection, ...]:
-        columns = self.kinds.tolist(), self.boxes.tolist(), self.scores.tolist()
+        columns = self.kinds.tolist(), self.boxes.tolist(), self.scores.tolist(), self.sure.tolist()
         return tuple(
-            Detection(KINDS[kind], Box(*box), score) for kind, box, score in zip(*columns, strict=True)
+            Detection(KINDS[kind], Box(*box), score, is_sure)
+            for kind, box, score, is_sure in zip(*columns, strict=True)
         )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 SMALL, LARGE = 0.08, 0.3
 """A box's longer side as a share of the picture's shorter one: from where on the bound for large boxes rises,
 and from where on it is `ClassThresholds.large`."""
+FAR, NEAR = 0.04, 0.12
+"""The same for `ClassThresholds.sure`. What is smaller than FAR costs little and is found now and then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,9 @@ class ClassThresholds:
         large: in moving pictures, the score below which a box of LARGE is not believed at all; from SMALL on
             the bound rises to it from `low`. Detectors are sure of what is large and near, and what is
             masked in error there hides most of the picture.
+        sure: the score from which a box of NEAR is sure; from FAR on the bound rises to it from `low`, and
+            smaller boxes are sure at any score. What never was sure is not hidden for long before and after
+            it is found. 0: all are sure.
 
     Raises:
         ValueError: when the numbers do not hold together (NaN included).
@@ -30,11 +35,13 @@ class ClassThresholds:
     low: float
     min_size: float = 0.0
     large: float = 0.0
+    sure: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.low <= self.score <= 1.0:
             raise ValueError(f"thresholds need 0 <= low <= score <= 1, not {self.low} and {self.score}")
-        if not 0.0 <= self.large <= 1.0:
-            raise ValueError(f"a score is between 0 and 1, not {self.large}")
+        for bound in (self.large, self.sure):
+            if not 0.0 <= bound <= 1.0:
+                raise ValueError(f"a score is between 0 and 1, not {bound}")
         if not 0.0 <= self.min_size < float("inf"):
             raise ValueError(f"a minimum size is in pixels, finite and not negative, not {self.min_size}")

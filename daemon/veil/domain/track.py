@@ -34,6 +34,7 @@ class Track:
         detected: the detection's own box, None when held.
         score: of the last detection.
         first_seen_ns, last_seen_ns: media time.
+        is_sure: whether any detection of it so far was (`Detection.is_sure`).
     """
 
     track_id: int
@@ -44,6 +45,7 @@ class Track:
     score: float
     first_seen_ns: int
     last_seen_ns: int
+    is_sure: bool = True
 
 
 @final
@@ -56,6 +58,7 @@ class TrackTable(Table[Track]):
         detected: the detections' own boxes, NaN where a track is held.
         scores: of the last detections.
         first_seen_ns, last_seen_ns: media time, int64.
+        sure: whether any detection so far was, bool.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class TrackTable(Table[Track]):
         scores: NDArray[np.float64],
         first_seen_ns: NDArray[np.int64],
         last_seen_ns: NDArray[np.int64],
+        sure: NDArray[np.bool_],
     ) -> None:
         self.ids = ids
         self.kinds = kinds
@@ -75,6 +79,7 @@ class TrackTable(Table[Track]):
         self.scores = scores
         self.first_seen_ns = first_seen_ns
         self.last_seen_ns = last_seen_ns
+        self.sure = sure
 
     @classmethod
     def of(cls, tracks: Sequence[Track]) -> TrackTable:
@@ -90,6 +95,7 @@ class TrackTable(Table[Track]):
             np.array([track.score for track in tracks], np.float64),
             np.array([track.first_seen_ns for track in tracks], np.int64),
             np.array([track.last_seen_ns for track in tracks], np.int64),
+            np.array([track.is_sure for track in tracks], np.bool_),
         )
 
     def __len__(self) -> int:
@@ -109,6 +115,7 @@ class TrackTable(Table[Track]):
         integers = (self.ids, self.kinds, self.first_seen_ns, self.last_seen_ns)
         ids, kinds, first_ns, last_ns = (column.tolist() for column in integers)
         boxes, detected, scores = self.boxes.tolist(), self.detected.tolist(), self.scores.tolist()
+        sure = self.sure.tolist()
         return tuple(
             Track(
                 ids[row],
@@ -119,6 +126,7 @@ class TrackTable(Table[Track]):
                 scores[row],
                 first_ns[row],
                 last_ns[row],
+                sure[row],
             )
             for row, is_seen in enumerate(self.seen.tolist())
         )

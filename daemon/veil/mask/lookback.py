@@ -33,7 +33,8 @@ FURTHEST = 1e6
 class _Waiting:
     """One frame: its tracks, and of those that are seen their rows, ids and places.
 
-    `shapes` holds centre x, y, width, height of the detections' own boxes, shape (n, 4).
+    `shapes` holds centre x, y, width, height of the detections' own boxes, shape (n, 4). `looked`: whether a
+    detector did, so that what is not seen is known not to be.
     """
 
     sequence: int
@@ -43,6 +44,7 @@ class _Waiting:
     rows: Ints
     ids: Ints
     shapes: Floats
+    looked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +79,27 @@ class LookBack:
         lookback_ns: how long a frame waits; 0 takes each frame as the tracker saw it.
         hold_ns: the tracker's hold: a track that returns later than that is a new one.
         growth_per_s: share of the size by which a box grows on each side, per second without a sighting.
+        tail_ns: how long a track stays masked after its last sighting, as far as the waiting frames show that
+            it does not return; where they reach less far than the hold, what is missing is added. None: as
+            long as the tracker holds it.
+        unsure_ns: the same for tracks that never were sure, and how long before their first sighting these
+            are covered. None: as all others.
     """
 
-    def __init__(self, lookback_ns: int, hold_ns: int, growth_per_s: float) -> None:
-        if lookback_ns < 0 or hold_ns < 0 or growth_per_s < 0:
-            raise ValueError("look-back, hold and growth are not negative")
+    def __init__(
+        self,
+        lookback_ns: int,
+        hold_ns: int,
+        growth_per_s: float,
+        *,
+        tail_ns: int | None = None,
+        unsure_ns: int | None = None,
+    ) -> None:
+        self._tail_ns = hold_ns if tail_ns is None else tail_ns
+        self._unsure_tail_ns = self._tail_ns if unsure_ns is None else min(unsure_ns, self._tail_ns)
+        self._unsure_reach_ns = lookback_ns if unsure_ns is None else unsure_ns
+        if min(lookback_ns, hold_ns, growth_per_s, self._unsure_tail_ns, self._unsure_reach_ns) < 0:
+            raise ValueError("look-back, hold, growth and tails are not negative")
         self._lookback_ns = lookback_ns
         self._hold_ns = hold_ns
         self._growth_per_s = growth_per_s
@@ -96,8 +114,13 @@ class LookBack:
         """Frames that wait."""
         return len(self._pending)
 
-    def push(self, sequence: int, time_ns: int, tracks: Sequence[Track]) -> None:
-        """A frame begins to wait. Raises PipelineError when sequence numbers do not rise or too many wait."""
+    def push(
+        self, sequence: int, time_ns: int, tracks: Sequence[Track], *, without_detector: bool = False
+    ) -> None:
+        """A frame begins to wait. Raises PipelineError when sequence numbers do not rise or too many wait.
+
+        A frame `without_detector` says nothing of which tracks are still there.
+        """
         if self._pending:
             newest = self._pending[-1]
             if sequence <= newest.sequence:
@@ -111,7 +134,11 @@ class LookBack:
         table = TrackTable.of(tracks)
         rows = np.flatnonzero(table.seen)
         shapes = _shapes(table.detected[rows])
-        self._pending.append(_Waiting(sequence, time_ns, self._epoch, table, rows, table.ids[rows], shapes))
+        self._pending.append(
+            _Waiting(
+                sequence, time_ns, self._epoch, table, rows, table.ids[rows], shapes, not without_detector
+            )
+        )
 
     def due(self) -> tuple[int, ...]:
         """Sequence numbers of the frames that have waited long enough, oldest first."""
@@ -167,7 +194,39 @@ class LookBack:
             reach_s=self._lookback_ns / NANOSECONDS,
             growth_per_s=self._growth_per_s,
         )
-        return _targets_of(tracks, found), _targets_ahead(tracks, found, later)
+        masked = ~self._ended(frame, later, found)
+        return _targets_of(tracks, found, masked), self._targets_ahead(frame, found, later)
+
+    def _ended(self, frame: _Waiting, later: Sequence[_Waiting], found: Places) -> NDArray[np.bool_]:
+        """Which tracks of `frame` are not masked any more: long not seen, and not seen again either."""
+        tracks = frame.tracks
+        known_ns = 0
+        for one in later:
+            if not one.looked:
+                break
+            known_ns = one.time_ns - frame.time_ns
+        tail_ns = np.where(tracks.sure, self._tail_ns, self._unsure_tail_ns)
+        over = frame.time_ns - tracks.last_seen_ns > np.maximum(tail_ns, self._hold_ns - known_ns)
+        return over & ~tracks.seen & ~_among(tracks.ids, found.ids)
+
+    def _targets_ahead(self, frame: _Waiting, found: Places, later: Sequence[_Waiting]) -> TargetTable:
+        """Of the tracks in `found` that the frame itself does not have, in the order in which they come."""
+        new = np.flatnonzero(~_among(found.ids, frame.tracks.ids))
+        if not len(new):
+            return TargetTable.of(())
+        coming, first, row = np.unique(
+            np.concatenate([one.ids for one in later]), return_index=True, return_inverse=True
+        )
+        sure = np.concatenate([one.tracks.sure[one.rows] for one in later])
+        after_ns = np.repeat([one.time_ns - frame.time_ns for one in later], [len(one.ids) for one in later])
+        near = (np.bincount(row, sure) > 0) | (after_ns[first] <= self._unsure_reach_ns)
+        at = np.searchsorted(coming, found.ids[new])
+        new, first = new[near[at]], first[at][near[at]]
+        order = np.argsort(first)
+        first, new = first[order], new[order]
+        kinds = np.concatenate([one.tracks.kinds[one.rows] for one in later])[first]
+        scores = np.concatenate([one.tracks.scores[one.rows] for one in later])[first]
+        return TargetTable(kinds, found.boxes[new], scores, found.ids[new])
 
     def _around(self, frame: _Waiting, past: Sequence[_Waiting], later: Sequence[_Waiting]) -> Sightings:
         """The sightings of the window, and before it the last ones of the tracks that are held now."""
@@ -202,36 +261,23 @@ def _shapes(boxes: Floats) -> Floats:
     return np.concatenate([(low + high) / 2, high - low], axis=1)
 
 
-def _targets_of(tracks: TrackTable, found: Places) -> TargetTable:
-    """For each track one target around its box and its place in `found`, or one each where they lie apart."""
+def _targets_of(tracks: TrackTable, found: Places, masked: NDArray[np.bool_]) -> TargetTable:
+    """For each `masked` track one target around its box and its place in `found`, or one each where these
+    lie apart. Of a track that is seen it is the detection's box: the place is steadier than the tracker's.
+    """
     also = np.full((len(tracks), 4), np.nan)
     order = np.argsort(found.ids)
     at = np.searchsorted(found.ids, tracks.ids, sorter=order)
     at = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros(len(tracks), np.intp)
     has = found.ids[at] == tracks.ids if len(order) else np.zeros(len(tracks), np.bool_)
     also[has] = found.boxes[at[has]]
-    box = tracks.boxes  # a seen track's box holds its detection
+    box = np.where((has & tracks.seen)[:, None], tracks.detected, tracks.boxes)
     # a NaN is neither larger nor smaller
     apart = ((also[:, 2:] < box[:, :2]) | (box[:, 2:] < also[:, :2])).any(axis=1)
     united = np.concatenate([np.fmin(box[:, :2], also[:, :2]), np.fmax(box[:, 2:], also[:, 2:])], axis=1)
-    if not apart.any():
+    if not apart.any() and masked.all():
         return TargetTable(tracks.kinds, united, tracks.scores, tracks.ids)
-    rows = np.repeat(np.arange(len(tracks)), 1 + apart)
+    rows = np.repeat(np.arange(len(tracks)), np.where(masked, 1 + apart, 0))
     boxes = np.where(apart[:, None], box, united)[rows]
     boxes[1:][rows[1:] == rows[:-1]] = also[apart]
     return TargetTable(tracks.kinds[rows], boxes, tracks.scores[rows], tracks.ids[rows])
-
-
-def _targets_ahead(tracks: TrackTable, found: Places, later: Sequence[_Waiting]) -> TargetTable:
-    """Of the tracks in `found` that the frame itself does not have, in the order in which they come."""
-    new = np.flatnonzero(~_among(found.ids, tracks.ids))
-    if not len(new):
-        return TargetTable.of(())
-    ids = np.concatenate([one.ids for one in later])
-    coming, first = np.unique(ids, return_index=True)
-    first = first[np.searchsorted(coming, found.ids[new])]
-    order = np.argsort(first)
-    first, new = first[order], new[order]
-    kinds = np.concatenate([one.tracks.kinds[one.rows] for one in later])[first]
-    scores = np.concatenate([one.tracks.scores[one.rows] for one in later])[first]
-    return TargetTable(kinds, found.boxes[new], scores, found.ids[new])

@@ -12,12 +12,16 @@ Ints = NDArray[np.int64]
 
 FIT_S = 0.3
 """Sightings after the first one, in seconds, that say how a new track moves."""
-UNKNOWN_SPEED = 2.0
-"""Sizes a second that a new track may have moved while its own motion is not known."""
+LIKELY_SPEED = 0.7
+"""Sizes a second that things move (one standard deviation) as far as their sightings do not say more."""
+SURE_SPEED = 2.0
+"""Standard deviations from which a speed is taken to be the thing's own and not its box's jitter."""
 JITTER = 0.06
 """Sizes (one standard deviation) by which a detection's place and size are uncertain."""
 MOST_SHRINK = 2.0
 """A new track that shrinks is not taken to have been larger before by more than this factor."""
+STEADY = 1.0
+"""Standard deviations over the mean of its neighbours' sizes by which a smoothed box is as large."""
 MAX_LAG = 0.25
 """Sizes between a detection's centre and its smoothed one."""
 FEW = 1e-9
@@ -148,18 +152,25 @@ def _mean_size(sizes: Floats) -> Floats:
 
 
 def _smoothed(groups: Ints, count: int, time_s: Floats, shapes: Floats, now: Ints, smooth_s: float) -> Floats:
-    """The largest size of the neighbours around the centre that a line through them gives, for rows `now`."""
+    """The neighbours' size around the centre that a line through them gives, for rows `now`.
+
+    The size is the mean and STEADY standard deviations: one box that is far too large does not make all of
+    its neighbours so.
+    """
     if not len(now):
         return np.zeros((0, 4))
     wanted, near = _chosen(groups, count, now, np.abs(time_s) <= smooth_s)
     of_row = groups[near]
-    sizes = np.zeros((2, count))
-    for side in (0, 1):
-        np.maximum.at(sizes[side], of_row, shapes[near, 2 + side])
+    number = np.maximum(np.bincount(of_row, minlength=count), 1)
+    sizes = np.zeros((count, 2))
+    for side, column in enumerate(shapes[near, 2:].T):
+        mean = np.bincount(of_row, column, minlength=count) / number
+        variance = np.bincount(of_row, (column - mean[of_row]) ** 2, minlength=count) / number
+        sizes[:, side] = mean + STEADY * np.sqrt(variance)
     own = shapes[now, :2]
     limit = MAX_LAG * _mean_size(shapes[now, 2:])
     line = fit(of_row, count, time_s[near], shapes[near, :2])
-    return _corners(own + np.clip(line.start[wanted] - own, -limit, limit), sizes[:, wanted].T)
+    return _corners(own + np.clip(line.start[wanted] - own, -limit, limit), sizes[wanted])
 
 
 def _between(time_s: Floats, shapes: Floats, before: Ints, after: Ints, growth_per_s: float) -> Floats:
@@ -183,12 +194,25 @@ def _earlier(
     wanted, rows = _chosen(groups, count, after, (time_s > 0) & (time_s <= until_s[groups]))
     line = fit(groups[rows], count, time_s[rows], shapes[rows]).of(wanted)
     first = shapes[after]
-    ago = first_s[:, None]
-    larger = np.clip(-line.slope[:, 2:], 0, None) * ago
+    ago, size = first_s[:, None], _mean_size(first[:, 2:])
+    believed, doubt = _motion(line, size)
+    larger = np.clip(-line.slope[:, 2:] * believed, 0, None) * ago
     sizes = np.minimum(first[:, 2:] + larger, MOST_SHRINK * first[:, 2:])
-    doubt = np.minimum(UNKNOWN_SPEED, 1.5 * JITTER / np.sqrt(np.maximum(line.spread, FEW)))[:, None]
-    room = 2 * ago * (doubt * _mean_size(first[:, 2:]) + growth_per_s * sizes)
-    limit = MAX_LAG * _mean_size(first[:, 2:])
+    room = 2 * ago * (doubt * size + growth_per_s * sizes)
+    limit = MAX_LAG * size
     at_first = line.start[:, :2] + line.slope[:, :2] * ago
-    centres = first[:, :2] + np.clip(at_first - first[:, :2], -limit, limit) - line.slope[:, :2] * ago
-    return _corners(centres, sizes + room)
+    centres = first[:, :2] + np.clip(at_first - first[:, :2], -limit, limit)
+    return _corners(centres - line.slope[:, :2] * believed * ago, sizes + room)
+
+
+def _motion(line: Line, size: Floats) -> tuple[Floats, Floats]:
+    """Which share of each line's slope is believed, and by how many sizes a second it may be wrong.
+
+    A line through few sightings is mostly the jitter of their boxes. It is weighed against LIKELY_SPEED, as a
+    filter would; but a speed that jitter does not explain is believed, however great it is.
+    """
+    variance = JITTER**2 / np.maximum(line.spread, FEW)[:, None]
+    speed = (line.slope[:, :2] ** 2).sum(axis=1, keepdims=True) / size**2
+    usual = LIKELY_SPEED**2 / (LIKELY_SPEED**2 + variance)
+    believed = np.maximum(usual, 1 - SURE_SPEED**2 * variance / np.maximum(speed, FEW))
+    return believed, LIKELY_SPEED * np.sqrt(1 - usual)

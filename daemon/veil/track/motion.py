@@ -33,6 +33,7 @@ TRACK = np.dtype(
         ("ly", np.float64),
         ("score", np.float64),
         ("hits", np.int64),
+        ("sure", np.bool_),
         ("first_ns", np.int64),
         ("last_ns", np.int64),
     ]
@@ -48,6 +49,9 @@ MAX_LAG = 0.25
 """How far, in sizes, the smoothed centre may lie from the detection's."""
 MAX_DOUBT = 0.03
 """How much, in sizes on each side, the filter's own doubt of a place widens a box that is not seen."""
+BASELINE_S = 0.25
+"""For how long something has to be seen until its speed is taken for what it was; before, for a share of it.
+Two sightings 33 ms apart say nothing: what a box jitters by would be 2 sizes/s."""
 SIZE_DECAY_S = 0.3
 """Time constant with which a smoothed size follows a smaller detection, for `smoothing` 0.5."""
 
@@ -119,19 +123,19 @@ def boxes_of(rows: Rows, *, now_ns: int, growth_per_s: float, trail: float) -> F
     """Shape (n, 4): where each row is now, grown for the time unseen and for the doubt of its place.
 
     `trail` is the share (0..1) of the predicted way that a slower object may have gone: the box reaches from
-    there to the prediction.
+    there to the prediction. What was seen for less than BASELINE_S is predicted to go as much less far.
     """
     unseen_s = (now_ns - rows["last_ns"]) / 1e9
     doubt = np.where(unseen_s > 0, np.minimum(np.sqrt(rows["pp"]), MAX_DOUBT), 0.0)
     half = 0.5 + growth_per_s * unseen_s + doubt
-    behind_x = rows["lx"] + trail * (rows["cx"] - rows["lx"])
-    behind_y = rows["ly"] + trail * (rows["cy"] - rows["ly"])
+    known = np.minimum((rows["last_ns"] - rows["first_ns"]) / (1e9 * BASELINE_S), 1.0)
+    way_x, way_y = known * (rows["cx"] - rows["lx"]), known * (rows["cy"] - rows["ly"])
     return np.stack(
         [
-            np.minimum(rows["cx"], behind_x) - half * rows["w"],
-            np.minimum(rows["cy"], behind_y) - half * rows["h"],
-            np.maximum(rows["cx"], behind_x) + half * rows["w"],
-            np.maximum(rows["cy"], behind_y) + half * rows["h"],
+            rows["lx"] + np.minimum(way_x, trail * way_x) - half * rows["w"],
+            rows["ly"] + np.minimum(way_y, trail * way_y) - half * rows["h"],
+            rows["lx"] + np.maximum(way_x, trail * way_x) + half * rows["w"],
+            rows["ly"] + np.maximum(way_y, trail * way_y) + half * rows["h"],
         ],
         axis=1,
     )

@@ -65,7 +65,7 @@ class Tracker:
 
         Raises DetectorError for boxes or scores that are not finite; tracks are as they were then.
         """
-        kinds, boxes, scores = _arrays(detections)
+        found = _upright(DetectionTable.of(detections))
         if self._now_ns is not None and now_ns < self._now_ns:
             self.reset()
         before_ns = now_ns if self._now_ns is None else self._now_ns
@@ -73,49 +73,45 @@ class Tracker:
         self._rows = self._rows[now_ns - self._rows["last_ns"] <= self._hold_ns]
         motion.predict(self._rows, (now_ns - before_ns) / NANOSECONDS)
 
-        usable = scores >= self._low[kinds]
-        kinds, boxes, scores = kinds[usable], boxes[usable], scores[usable]
-        shorter = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-        strong = (scores >= self._score[kinds]) & (shorter >= self._min_size[kinds])
-        found = self._assign(kinds, boxes, scores, strong, now_ns)
-        tracks = self._tracks(found, now_ns)
+        found = found.rows(found.scores >= self._low[found.kinds])
+        shorter = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=FURTHEST)
+        strong = (found.scores >= self._score[found.kinds]) & (shorter >= self._min_size[found.kinds])
+        tracks = self._tracks(self._assign(found, strong, now_ns), now_ns)
         if len(self._rows) > MAX_TRACKS:
             # what was too much to remember has been masked, and is forgotten
             self._rows = self._rows[np.argsort(-self._rows["last_ns"], kind="stable")[:MAX_TRACKS]]
         return tracks
 
-    def _assign(
-        self,
-        kinds: NDArray[np.int64],
-        boxes: Floats,
-        scores: Floats,
-        strong: NDArray[np.bool_],
-        now_ns: int,
-    ) -> Floats:
+    def _assign(self, found: DetectionTable, strong: NDArray[np.bool_], now_ns: int) -> Floats:
         """Corrects, holds and starts rows; returns the detected box of each, NaN where there is none."""
-        considered = np.lexsort((-scores, ~strong))[: 2 * MAX_TRACKS]
+        considered = np.lexsort((-found.scores, ~strong))[: 2 * MAX_TRACKS]
         pairs = match(
-            self._rows, kinds[considered], boxes[considered], strong[considered], match_iou=self._match_iou
+            self._rows,
+            found.kinds[considered],
+            found.boxes[considered],
+            strong[considered],
+            match_iou=self._match_iou,
         )
         matched = considered[pairs.detections]
         detected = np.full((len(self._rows), 4), np.nan)
-        detected[pairs.tracks] = boxes[matched]
+        detected[pairs.tracks] = found.boxes[matched]
         ghosts = self._rows[pairs.tracks[pairs.apart]]
         ghosts = ghosts[ghosts["hits"] > 1]
         corrected = motion.correct(
             self._rows[pairs.tracks],
-            boxes[matched],
+            found.boxes[matched],
             noise=self._noise,
             size_decay_s=self._size_decay_s,
             now_ns=now_ns,
         )
-        corrected["score"] = scores[matched]
+        corrected["score"] = found.scores[matched]
+        corrected["sure"] |= found.sure[matched]
         self._rows[pairs.tracks] = corrected
 
-        owner = np.full(len(boxes), -1, np.int64)
+        owner = np.full(len(found), -1, np.int64)
         owner[matched] = pairs.tracks
         if (strong & (owner < 0)).any():
-            detected = self._start(kinds, boxes, scores, owner, considered, strong, detected, now_ns)
+            detected = self._start(found, owner, considered, strong, detected, now_ns)
         if len(ghosts):
             ghosts["id"] = self._ids(len(ghosts))
             self._rows = np.concatenate([self._rows, ghosts])
@@ -124,9 +120,7 @@ class Tracker:
 
     def _start(
         self,
-        kinds: NDArray[np.int64],
-        boxes: Floats,
-        scores: Floats,
+        found: DetectionTable,
         owner: NDArray[np.int64],
         considered: NDArray[np.int64],
         strong: NDArray[np.bool_],
@@ -135,6 +129,7 @@ class Tracker:
     ) -> Floats:
         """Rows for strong detections without an `owner` row; those that only repeat another widen its box."""
         loose = strong & (owner < 0)
+        kinds, boxes, scores = found.kinds, found.boxes, found.scores
         known = considered[loose[considered] | (owner[considered] >= 0)]
         original = np.arange(len(boxes))
         original[known] = known[duplicates(kinds[known], boxes[known], scores[known], owner[known] >= 0)]
@@ -142,6 +137,7 @@ class Tracker:
         owner[first] = len(self._rows) + np.arange(len(first))
         started = motion.born(kinds[first], boxes[first], scores[first], noise=self._noise, now_ns=now_ns)
         started["id"] = self._ids(len(first))
+        started["sure"] = found.sure[first]
         self._rows = np.concatenate([self._rows, started])
         detected = np.concatenate([detected, boxes[first]])
         again = np.flatnonzero(original != np.arange(len(boxes)))
@@ -163,7 +159,7 @@ class Tracker:
             [np.fmin(carried[:, :2], detected[:, :2]), np.fmax(carried[:, 2:], detected[:, 2:])], axis=1
         )
         # copies: the rows move on, the table stays
-        columns = {name: rows[name].copy() for name in ("id", "kind", "score", "first_ns", "last_ns")}
+        columns = {name: rows[name].copy() for name in ("id", "kind", "score", "first_ns", "last_ns", "sure")}
         return TrackTable(
             columns["id"],
             columns["kind"],
@@ -172,15 +168,15 @@ class Tracker:
             columns["score"],
             columns["first_ns"],
             columns["last_ns"],
+            columns["sure"],
         )
 
 
-def _arrays(detections: Sequence[Detection]) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Class codes, upright clipped boxes (n, 4) and scores. Raises DetectorError for what is not finite."""
-    table = DetectionTable.of(detections)
-    boxes, scores = table.boxes, table.scores
-    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+def _upright(found: DetectionTable) -> DetectionTable:
+    """With upright, clipped boxes. Raises DetectorError for what is not finite."""
+    boxes = found.boxes
+    if not (np.isfinite(boxes).all() and np.isfinite(found.scores).all()):
         raise DetectorError("The detector answered with a box or a score that is not finite.")
     boxes = np.clip(boxes, -FURTHEST, FURTHEST)
     low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
-    return table.kinds, np.concatenate([low, high], axis=1), scores
+    return DetectionTable(found.kinds, np.concatenate([low, high], axis=1), found.scores, found.sure)
