@@ -27,12 +27,15 @@ def _session_model(nodes: list[Any], inputs: list[Any], outputs: list[Any], cons
     return bytes(model.SerializeToString())
 
 
-def spot_model(size: tuple[int, int] | None = None, *, broken: float | None = None) -> bytes:
+def spot_model(
+    size: tuple[int, int] | None = None, *, broken: float | None = None, layout: str = "nchw"
+) -> bytes:
     """uint8 [1, 3, H, W] RGB to `cls_8` [1, 2, H/8, W/8] and `box_8` [1, 4, H/8, W/8].
 
     Args:
         size: width, height of a model of fixed size; None for any.
         broken: a value (NaN, infinity) added to every logit.
+        layout: of the picture; `nhwc` for [1, H, W, 3].
     """
     weight = np.zeros((2, 3, STRIDE, STRIDE), np.float32)
     # Logit = 0.2 * leading - 0.1 * other - 10, from the pixel at the cell's centre.
@@ -54,10 +57,15 @@ def spot_model(size: tuple[int, int] | None = None, *, broken: float | None = No
         helper.make_node("Conv", ["real", "bw", "bb"], ["box_8"], **conv),
     ]
     height, width = (size[1], size[0]) if size else ("H", "W")
+    shape: list[int | str] = [1, 3, height, width]
+    if layout == "nhwc":
+        shape = [1, height, width, 3]
+        nodes[0].output[0] = "packed"
+        nodes.insert(1, helper.make_node("Transpose", ["packed"], ["real"], perm=[0, 3, 1, 2]))
     small = [side // STRIDE if isinstance(side, int) else f"{side}8" for side in (height, width)]
     return _session_model(
         nodes,
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, 3, height, width])],
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, shape)],
         [
             helper.make_tensor_value_info("cls_8", TensorProto.FLOAT, [1, 2, *small]),
             helper.make_tensor_value_info("box_8", TensorProto.FLOAT, [1, 4, *small]),

@@ -99,6 +99,18 @@ def test_both_runtimes_see_the_same_objects(bundles: Path) -> None:
     assert [each[0] for each in answers[0]] == ["face"] * 3 + ["plate"]
 
 
+@pytest.mark.parametrize("size", [None, (640, 384)])
+def test_pictures_with_colours_last_are_seen_the_same(tmp_path: Path, size: tuple[int, int] | None) -> None:
+    manifest = MANIFEST if size is None else MANIFEST.replace("onnx_dynamic = true", "")
+    answers = []
+    for layout in ("nchw", "nhwc"):
+        folder = _made(tmp_path / layout, manifest, model_onnx=spot_model(size, layout=layout))
+        with load_detector(_config(folder)) as detector:
+            answers.append(detector.detect_planes(i420(_spots()), 640, 384, ColorInfo()))
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == 4
+
+
 @pytest.mark.parametrize(
     "names", [("StatefulPartitionedCall:0", "StatefulPartitionedCall:1"), ("cls_8", "b")]
 )
@@ -135,6 +147,7 @@ def test_a_tflite_model_that_does_not_agree_with_its_manifest_is_refused(
     [
         (MANIFEST, b"not a model", "cannot be loaded"),
         (MANIFEST, spot_model((320, 192)), "320x192"),
+        (MANIFEST, spot_model((320, 192), layout="nhwc"), "320x192"),
         (MANIFEST.replace("onnx_dynamic = true", ""), spot_model(), "HxW|WxH"),
         (MANIFEST.replace('"uint8"', '"float32"'), spot_model(), "float32"),
         (MANIFEST.replace("strides = [8]", "strides = [8, 16]"), spot_model(), "cls_16"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ _PACKAGES: dict[Provider, str] = {
     "cuda": "onnxruntime-gpu together with CUDA",
 }
 _ERRORS_ONLY = 3
+_COLOURS = 3
 
 
 def session_errors() -> tuple[type[Exception], ...]:
@@ -72,7 +74,8 @@ class OnnxRuntime:
                 f"{MODEL} of {bundle.identity} has no output {missing[0]!r}, which its decoder reads.",
                 hint="The manifest's decoder does not belong to this model.",
             )
-        self._spec = TensorSpec("nchw", table.dtype, table.color, table.mean, table.scale)
+        layout = _layout(self._session.get_inputs()[0].shape)
+        self._spec = TensorSpec(layout, table.dtype, table.color, table.mean, table.scale)
         self._fixed = None if table.onnx_dynamic else table.size
 
     @property
@@ -138,7 +141,8 @@ class OnnxRuntime:
                 f"{MODEL} of {bundle.identity} does not take one {table.dtype} picture.",
                 hint="The manifest's [input] does not belong to this model.",
             )
-        height, width = inputs[0].shape[2:]
+        is_packed = _layout(inputs[0].shape) == "nhwc"
+        height, width = inputs[0].shape[1:3] if is_packed else inputs[0].shape[2:]
         fixed = (width, height) if isinstance(width, int) and isinstance(height, int) else None
         if table.onnx_dynamic != (fixed is None) or (fixed is not None and fixed != table.size):
             raise BundleError(
@@ -147,6 +151,10 @@ class OnnxRuntime:
                 hint="The manifest's [input] does not belong to this model.",
             )
         return str(inputs[0].name)
+
+
+def _layout(shape: Sequence[int | str]) -> Literal["nchw", "nhwc"]:
+    return "nhwc" if shape[3] == _COLOURS and shape[1] != _COLOURS else "nchw"
 
 
 def _provider_missing(provider: Provider, why: str) -> RuntimeMissingError:
