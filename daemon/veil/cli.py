@@ -64,6 +64,9 @@ def camera(
     name: Annotated[str, typer.Argument(help="NAME of [camera.NAME].")], config: ConfigOption = None
 ) -> None:
     """Run one camera in this process (veil-camera@NAME.service)."""
+    from veil.host.memory import load_without_search
+
+    load_without_search()
     from veil.camera import run_camera
     from veil.host.lifeline import die_with_parent
     from veil.host.turns import take_short_turns

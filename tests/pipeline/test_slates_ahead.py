@@ -57,8 +57,13 @@ def test_slates_made_ahead_fit_into_the_stream() -> None:
 
 def test_what_a_camera_loaded_is_set_aside_from_the_search_for_garbage() -> None:
     program = (
-        "import gc; from veil.host.memory import set_aside_what_is_loaded; import veil.config;"
-        "set_aside_what_is_loaded(); print(len(gc.get_objects()), gc.get_freeze_count())"
+        "import gc; from veil.host.memory import load_without_search, set_aside_what_is_loaded;"
+        "searches = lambda: sum(each['collections'] for each in gc.get_stats());"
+        "load_without_search(); before = searches(); import veil.config; print(searches() - before);"
+        "set_aside_what_is_loaded(); print(len(gc.get_objects()), gc.get_freeze_count(), int(gc.isenabled()))"
     )
-    left, frozen = map(int, subprocess.check_output([sys.executable, "-c", program]).split())
+    told = subprocess.check_output([sys.executable, "-c", program])
+    searches, left, frozen, is_enabled = map(int, told.split())
+    assert searches == 0
     assert left < 1000 < frozen
+    assert is_enabled == 1

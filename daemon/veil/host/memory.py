@@ -33,13 +33,21 @@ def give_freed_memory_back() -> None:
         mallopt(_M_TRIM_THRESHOLD, 128 << 10)
 
 
+def load_without_search() -> None:
+    """No search for garbage until `set_aside_what_is_loaded`: nothing that is being loaded is any.
+
+    With it and a last search a camera's start took a tenth of a second longer (measured).
+    """
+    gc.disable()
+
+
 def set_aside_what_is_loaded() -> None:
-    """To be called once, before frames come: modules and settings are never searched for garbage again.
+    """To be called once, before frames come: modules and settings are never searched for garbage.
 
     They are some hundred thousand objects, and each search of them stops every thread for a frame or two.
     """
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @dataclass(slots=True)
