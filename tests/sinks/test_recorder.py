@@ -124,6 +124,19 @@ def test_fragments_are_one_second_and_on_disk_while_recording(tmp_path: Path) ->
         assert decoded_frames(part) == 90
 
 
+def test_it_is_known_which_frames_are_in_the_file_by_now(tmp_path: Path) -> None:
+    box, said = Box(tmp_path), []
+    with box.recorder as recorder:
+        for packet in Camera().packets(95, FAST):
+            recorder.write(packet)
+            said.append(recorder.written)
+    assert said[29] == range(0)
+    assert said[30] == range(30)
+    assert (said[60].start, len(said[60])) == (60, 0)
+    assert said[90] == range(60, 90)
+    assert recorder.written.start == 95
+
+
 def test_nothing_but_video_is_written(tmp_path: Path) -> None:
     box = Box(tmp_path)
     with box.recorder as recorder:
