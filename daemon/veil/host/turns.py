@@ -9,7 +9,7 @@ import threading
 from typing import Final
 
 _TURN_S = 0.0005
-_STEP: Final = 10
+_STEP: Final = 5
 
 
 def take_short_turns() -> None:
@@ -21,7 +21,7 @@ def take_short_turns() -> None:
 
 
 def step_back() -> None:
-    """The calling thread, and those that it starts, run when nobody else needs the processor.
+    """The calling thread, and those that it starts, get a third of the turns that others get.
 
     For the stages of a file that come before the slowest one, the encoder: with equal turns they run ahead on
     two cores until the queues are full, and then one core has nothing to do.
