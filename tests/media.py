@@ -31,6 +31,7 @@ class Clip:
         bframes: how many may follow each other (0: decoding order is presentation order).
         rotation: degrees counterclockwise that a player has to turn the picture (display matrix).
         sei: text of a user-data SEI before each picture (H.264 only).
+        message: a unit put before each picture of `encode_packets`, as it is.
         metadata: of the container.
         audio, data: adds a sine tone (AAC), or a data track with text.
         options: further ones of the encoder.
@@ -49,6 +50,7 @@ class Clip:
     bframes: int = 0
     rotation: int = 0
     sei: str = ""
+    message: bytes = b""
     metadata: tuple[tuple[str, str], ...] = ()
     audio: bool = False
     data: bool = False
@@ -139,14 +141,21 @@ def write_clip(path: Path, clip: Clip = Clip()) -> Path:
 def encode_packets(clip: Clip) -> list[bytes]:
     """The clip as elementary stream, one item per picture (Annex B for H.264 and H.265, parameter sets in
     band at each keyframe)."""
+    return [packet for _, packet in encode_access_units(clip)]
+
+
+def encode_access_units(clip: Clip) -> list[tuple[int, bytes]]:
+    """As `encode_packets`, each with its picture's number."""
     context = av.CodecContext.create(_CODERS.get(clip.codec, clip.codec), "w")
     context.width, context.height, context.pix_fmt = clip.width, clip.height, clip.pixel_format
     context.time_base, context.framerate = clip.base, Fraction(clip.rate)
     context.gop_size = clip.keyframe_interval
     context.options = dict(_coder_options(clip))
     context.thread_count = 1
-    packets = [bytes(p) for frame in pictures(clip) for p in context.encode(frame)]
-    return packets + [bytes(p) for p in context.encode(None)]
+    units = [(p.pts or 0, bytes(p)) for frame in pictures(clip) for p in context.encode(frame)]
+    units += [(p.pts or 0, bytes(p)) for p in context.encode(None)]
+    before = b"\x00\x00\x00\x01" + clip.message if clip.message else b""
+    return [(number, before + unit) for number, unit in units]
 
 
 def timestamps_of(path: Path) -> list[Fraction]:

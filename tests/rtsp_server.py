@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 if __name__ != "__main__":
-    from media import Clip, encode_packets
+    from media import Clip, encode_access_units
 
 _PYTHON = "/usr/bin/python3"
 _PARSERS = {
@@ -105,18 +105,23 @@ def serve(
     password: str = "",
     auth: str = "basic",
     repeat: str = "loop",
+    tracks: str = "video",
     port: int = 0,
 ) -> Iterator[Server]:
-    """Serves the first clip until told otherwise. `repeat`: `loop` or `once`; `auth`: `basic` or `digest`."""
+    """Serves the first clip until told otherwise. `repeat`: `loop` or `once`; `auth`: `basic` or `digest`;
+    `tracks`: `video`, or `all` for audio and application data besides."""
     with tempfile.TemporaryDirectory() as folder:
         names = []
         for index, clip in enumerate(clips):
             path = Path(folder) / f"{index}.packets"
             with path.open("wb") as out:
-                for packet in encode_packets(clip):
-                    out.write(len(packet).to_bytes(4, "big") + packet)
+                for number, packet in encode_access_units(clip):
+                    out.write(len(packet).to_bytes(4, "big") + number.to_bytes(4, "big") + packet)
             names.append(str(path))
-        arguments = [clips[0].codec, str(clips[0].rate), transport, user, password, auth, repeat, str(port)]
+        order = "coded" if any(clip.bframes for clip in clips) else "shown"
+        first = clips[0]
+        arguments = [first.codec, str(first.rate), transport, user, password, auth, repeat, tracks, order]
+        arguments.append(str(port))
         process = subprocess.Popen(
             [_PYTHON, __file__, *arguments, *names],
             stdin=subprocess.PIPE,
@@ -137,17 +142,18 @@ def serve(
                     pipe.close()
 
 
-def _records(path: str) -> list[bytes]:
+def _records(path: str) -> list[tuple[int, bytes]]:
+    """Number in presentation order and content of each picture, in order of decoding."""
     data, at, records = Path(path).read_bytes(), 0, []
     while at < len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        records.append(data[at + 4 : at + 4 + size])
-        at += 4 + size
+        size, number = (int.from_bytes(data[at + i : at + i + 4], "big") for i in (0, 4))
+        records.append((number, data[at + 8 : at + 8 + size]))
+        at += 8 + size
     return records
 
 
 def _main() -> None:
-    codec, rate, transport, user, password, auth_kind, repeat, port, *names = sys.argv[1:]
+    codec, rate, transport, user, password, auth_kind, repeat, tracks, order, port, *names = sys.argv[1:]
     import gi
 
     gi.require_version("Gst", "1.0")
@@ -157,7 +163,15 @@ def _main() -> None:
 
     Gst.init(None)
     clips = [_records(name) for name in names]
-    state = {"clip": 0, "at": 0, "stalled": False, "muting": False, "muted": False, "broken": 0}
+    state = {
+        "clip": 0,
+        "at": 0,
+        "stalled": False,
+        "muting": False,
+        "muted": False,
+        "broken": 0,
+        "round_ns": 0,
+    }
     sources = []
 
     def is_key(packet: bytes) -> bool:
@@ -172,7 +186,7 @@ def _main() -> None:
 
     def push() -> bool:
         packets = clips[state["clip"]]
-        if state["stalled"] or not sources:
+        if state["stalled"] or not sources or not all(source.get_clock() for source in sources):
             return True
         if state["at"] >= len(packets):
             if repeat == "once":
@@ -181,13 +195,20 @@ def _main() -> None:
                 sources.clear()
                 return True
             state["at"] = 0
-        packet = packets[state["at"]]
+        number, packet = packets[state["at"]]
         state["at"] += 1
         if state["broken"] and (codec == "mjpeg" or not is_key(packet)):
             state["broken"] -= 1
             packet = packet[: len(packet) // 2]
         for source in sources:
-            source.emit("push-buffer", Gst.Buffer.new_wrapped(packet))
+            buffer = Gst.Buffer.new_wrapped(packet)
+            if order == "coded":
+                if state["at"] == 1:
+                    state["round_ns"] = (
+                        source.get_clock().get_time() - source.get_base_time() + Gst.SECOND // 5
+                    )
+                buffer.pts = state["round_ns"] + number * Gst.SECOND // int(rate)
+            source.emit("push-buffer", buffer)
         return True
 
     class Factory(GstRtspServer.RTSPMediaFactory):
@@ -203,10 +224,13 @@ def _main() -> None:
             )
 
     caps, payloader = _PARSERS[codec]
-    source = f"appsrc name=source is-live=true do-timestamp=true format=time caps={caps}"
+    stamp = str(order == "shown").lower()
+    source = f"appsrc name=source is-live=true do-timestamp={stamp} format=time caps={caps}"
+    others = "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! tee name=t "
+    others += "t. ! queue ! alawenc ! rtppcmapay name=pay1 pt=8 t. ! queue ! rtpgstpay name=pay2 pt=98"
     factory = Factory()
     factory.connect("media-configure", lambda f, media: f.do_configure(media))
-    factory.set_launch(f"( {source} ! {payloader} name=pay0 )")
+    factory.set_launch(f"( {source} ! {payloader} name=pay0 {others if tracks == 'all' else ''} )")
     factory.set_shared(True)
     flags = GstRtsp.RTSPLowerTrans
     factory.set_protocols(flags.UDP if transport == "udp" else flags.TCP)

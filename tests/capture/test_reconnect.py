@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import av
@@ -124,9 +124,20 @@ def test_media_time_always_rises(kind: type[Timeline], times: list[int | None]) 
     assert all(a < b for a, b in pairwise(placed))
 
 
-@given(st.lists(st.integers(-(2**40), 2**40), unique=True, max_size=40).map(sorted))
-@pytest.mark.parametrize("kind", [Timeline, LiveTimeline])
-def test_rising_times_pass_unchanged_from_zero_on(kind: type[Timeline], times: list[int]) -> None:
+def _rising(longest: int) -> st.SearchStrategy[list[int]]:
+    steps = st.lists(st.integers(1, longest), max_size=40)
+    return st.builds(
+        lambda first, steps: list(accumulate(steps, initial=first)), st.integers(-(2**40), 2**40), steps
+    )
+
+
+@given(
+    st.one_of(
+        st.tuples(st.just(Timeline), _rising(2**40)), st.tuples(st.just(LiveTimeline), _rising(450_000))
+    )
+)
+def test_rising_times_pass_unchanged_from_zero_on(given: tuple[type[Timeline], list[int]]) -> None:
+    kind, times = given
     timeline = kind(TICK, 25.0)
     below = min([0, *times])
     assert [timeline.place(pts) for pts in times] == [pts - below for pts in times]
@@ -141,6 +152,15 @@ def test_a_clock_that_jumps_back_goes_on_at_its_own_pace() -> None:
         100_800,
         106_200,
     ]
+
+
+def test_pictures_dated_hours_ahead_do_not_move_a_live_clock() -> None:
+    timeline = LiveTimeline(TICK, 25.0)
+    hours = 10 * 3600 * 90_000
+    stamps = (0, 3_600, 7_200 + hours, 10_800, 14_400, 18_000 - hours, 21_600)
+    assert [timeline.place(p) for p in stamps] == [number * 3_600 for number in range(7)]
+    timeline = LiveTimeline(TICK, 25.0)
+    assert [timeline.place(p) for p in (0, 450_000, 900_001)] == [0, 450_000, 453_600]
 
 
 def test_a_file_keeps_its_distances_over_a_jump_back_and_holds_out_a_little_one() -> None:

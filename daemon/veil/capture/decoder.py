@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any, Final
 
 import av
@@ -81,9 +82,13 @@ class Decoder:
 
     @classmethod
     def of_stream(cls, stream: VideoStream, limits: Limits, threads: int, aim: Aim) -> Decoder:
-        """Raises FrameTooLargeError where the stream announces too large a picture, CaptureError without a
+        """As `of_context`, with the stream's own."""
+        return cls.of_context(stream.codec_context, limits, threads, aim)
+
+    @classmethod
+    def of_context(cls, context: VideoCodecContext | None, limits: Limits, threads: int, aim: Aim) -> Decoder:
+        """Raises FrameTooLargeError where a stream announces too large a picture, CaptureError without a
         decoder for its codec."""
-        context: VideoCodecContext | None = stream.codec_context
         if context is None:
             raise CaptureError(
                 "There is no decoder for the source's video codec.", hint="Set the camera to H.264 or H.265."
@@ -110,6 +115,11 @@ class Decoder:
         context.options = limits.codec_options | _STRICT
         context.thread_count = 1
         return cls(context, limits)
+
+    @property
+    def sample_aspect(self) -> Fraction | None:
+        """Width to height of a sample of the last picture; None: not said."""
+        return self._context.sample_aspect_ratio
 
     def decode(self, packet: Packet[Any] | None) -> list[av.VideoFrame]:
         """Pictures in presentation order.

@@ -50,11 +50,13 @@ class Timeline:
     """
 
     _little_back_s = 0.25
+    _longest_step_s: float | None = None
 
     def __init__(self, time_base: Fraction, frame_rate: float) -> None:
         self.time_base = time_base
         self._step = max(1, round(1 / (frame_rate * time_base)))
         self._little_back = int(self._little_back_s / time_base)
+        self._longest_step = self._longest_step_s and int(self._longest_step_s / time_base)
         self._offset = 0
         self._last: int | None = None
         self._is_stamped = False
@@ -71,18 +73,22 @@ class Timeline:
             self._offset = max(0, -pts)
             return pts + self._offset
         pts += self._offset
-        if pts > last:
+        if pts > last and (self._longest_step is None or pts - last <= self._longest_step):
             return pts
-        if was_stamped and last - pts < self._little_back:
+        if was_stamped and 0 <= last - pts < self._little_back:
             return last + 1
         self._offset += last + self._step - pts
         return last + self._step
 
 
 class LiveTimeline(Timeline):
-    """As `Timeline`, for clocks that jump: each step back goes on one nominal frame after the last."""
+    """As `Timeline`, for clocks that jump: each step back goes on one nominal frame after the last, and so
+    does each step of more than five seconds. So long without a picture, a camera counts as silent; and
+    recorders are known that date single pictures hours ahead, which must not end the look-back or what is
+    held."""
 
     _little_back_s = 0.0
+    _longest_step_s = 5.0
 
 
 class Intake:

@@ -7,14 +7,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from types import TracebackType
 from typing import Final, TypeAlias
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from veil.capture.decoder import frame_rate_of
 from veil.errors import CaptureError, VeilError
 
 _BOUND: Final = 64
@@ -29,9 +32,12 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The connection stands and its video stream is known."""
+    """The connection stands, and what is known of its video stream. The stream itself ends with the
+    connection, at any moment, and touching it then would crash the process."""
 
-    stream: VideoStream
+    context: VideoCodecContext | None
+    time_base: Fraction
+    frame_rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,8 @@ class PacketReader:
             if not isinstance(stream, VideoStream):
                 raise CaptureError("The camera's stream has no video in it.", hint="Check the stream's path.")
             self._phase = Phase.READING
-            self._put(Opened(stream))
+            assert stream.time_base is not None  # noqa: S101  network streams have one
+            self._put(Opened(stream.codec_context, stream.time_base, frame_rate_of(stream)))
             for packet in container.demux(stream):
                 if not self._put(packet):
                     return

@@ -8,11 +8,10 @@ from typing import Final
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.video.stream import VideoStream
 
 from veil.capture.address import CameraAddress
 from veil.capture.backoff import Backoff
-from veil.capture.decoder import Aim, DecodeError, Decoder, Limits, frame_rate_of
+from veil.capture.decoder import Aim, DecodeError, Decoder, Limits
 from veil.capture.intake import LiveTimeline
 from veil.capture.live import AccessRefusedError, LiveSource
 from veil.capture.packets import Lost, Opened, PacketReader, Phase
@@ -63,11 +62,11 @@ class RtspSource(LiveSource):
             return
         with PacketReader(self._open, self._failure) as reader:
             self._left_behind = reader
-            stream = self._opened(reader)
-            if stream is None:
+            opened = self._opened(reader)
+            if opened is None:
                 return
-            self.intake.begin(frame_rate_of(stream), LiveTimeline)
-            yield from self._pictures(reader, stream)
+            self.intake.begin(opened.frame_rate, LiveTimeline)
+            yield from self._pictures(reader, opened)
 
     def _wait_for_last_reader(self) -> None:
         """A thread that never comes back is answered by ending the process."""
@@ -78,8 +77,8 @@ class RtspSource(LiveSource):
             if self.clock.monotonic_ns() > deadline_ns:
                 raise PipelineError(f"Reading from {self.address} hangs.", hint="The process starts again.")
 
-    def _opened(self, reader: PacketReader) -> VideoStream | None:
-        """The stream, None when closed meanwhile."""
+    def _opened(self, reader: PacketReader) -> Opened | None:
+        """What was opened, None when closed meanwhile."""
         config = self.config
         # The library first connects and then looks at the first packets, with a timeout for each.
         limit_s = config.connect_timeout_s + config.stall_timeout_s + 1
@@ -90,15 +89,14 @@ class RtspSource(LiveSource):
             except EOFError:
                 raise SourceEndedError(f"{self.address} ended the stream.") from None
             if isinstance(item, Opened):
-                return item.stream
+                return item
             if self.clock.monotonic_ns() > deadline_ns:
                 raise CaptureError(f"{self.address} did not answer within {limit_s:g} s.", hint=_HINT_NETWORK)
         return None
 
-    def _pictures(self, reader: PacketReader, stream: VideoStream) -> Iterator[RawFrame]:
-        assert stream.time_base is not None  # noqa: S101  RTP streams have one
-        time_base = stream.time_base
-        decoder = Decoder.of_stream(stream, self._limits, self.config.decoder_threads, Aim.LIVE)
+    def _pictures(self, reader: PacketReader, opened: Opened) -> Iterator[RawFrame]:
+        threads = self.config.decoder_threads
+        decoder = Decoder.of_context(opened.context, self._limits, threads, Aim.LIVE)
         is_synchronous = False
         first_pts: int | None = None
         packet_ns = picture_ns = self.clock.monotonic_ns()
@@ -153,7 +151,7 @@ class RtspSource(LiveSource):
                     continue
                 picture_ns = now_ns
                 raw = self.intake.take(
-                    frame, pts=frame.pts, time_base=time_base, sample_aspect=stream.sample_aspect_ratio
+                    frame, pts=frame.pts, time_base=opened.time_base, sample_aspect=decoder.sample_aspect
                 )
                 if raw is not None:
                     yield raw
