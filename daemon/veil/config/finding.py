@@ -112,7 +112,7 @@ class TrackerConfig(Section):
 
     hold_s: float = Field(0.5, ge=0.2, le=10, description="seconds a track that is not seen stays masked")
     growth_per_s: float = Field(
-        0.1, ge=0, le=2, description="share of its size by which such a box grows each second"
+        0.05, ge=0, le=2, description="share of its size by which such a box grows each second"
     )
     match_iou: float = Field(
         0.15, gt=0, lt=1, description="overlap (0..1) from which a detection continues a track"
