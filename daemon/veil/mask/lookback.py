@@ -279,5 +279,5 @@ def _targets_of(tracks: TrackTable, found: Places, masked: NDArray[np.bool_]) ->
         return TargetTable(tracks.kinds, united, tracks.scores, tracks.ids)
     rows = np.repeat(np.arange(len(tracks)), np.where(masked, 1 + apart, 0))
     boxes = np.where(apart[:, None], box, united)[rows]
-    boxes[1:][rows[1:] == rows[:-1]] = also[apart]
+    boxes[1:][rows[1:] == rows[:-1]] = also[apart & masked]
     return TargetTable(tracks.kinds[rows], boxes, tracks.scores[rows], tracks.ids[rows])
