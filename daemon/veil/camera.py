@@ -51,7 +51,7 @@ _SLATE_SIZE = (1280, 720)
 
 
 def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | None = None) -> None:
-    """Until SIGTERM or SIGINT. Raises VeilError; the supervisor then starts the process again.
+    """Until SIGTERM, SIGINT or SIGHUP. Raises VeilError; the supervisor then starts the process again.
 
     Args:
         detector: in place of the configured bundle (tests).
@@ -245,5 +245,6 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
         del number, frame
         stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    # SIGHUP: the terminal it was started from has gone.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, handle)
