@@ -29,7 +29,6 @@ from veil.emit import Emitter
 from veil.encode.packet import MaskedPacket
 from veil.errors import CaptureError, DetectorError, SinkError, UsageError
 from veil.frames.raw import RawFrame
-from veil.host.turns import step_back
 from veil.mask.masker import Masker
 from veil.mask.policy import MaskPolicy
 from veil.mask.targets import Target
@@ -212,7 +211,6 @@ class Anonymizer:
             stuck_after_s=_PATIENCE_S,
             clock=clock,
             failed=lambda text: note_fault(self._log, text),
-            begun=step_back,
         )
         with VideoFile(job.output) as video, guard:
             emitter = Emitter(

@@ -20,7 +20,6 @@ from veil.emit import Emitter
 from veil.errors import PipelineError, VeilError
 from veil.frames.pool import SlotPool
 from veil.frames.raw import RawFrame
-from veil.host.turns import step_back
 from veil.stats import CameraStats
 
 _SLOTS_BESIDE_LOOKBACK = 8
@@ -236,8 +235,6 @@ class Pipeline:
 
     def _capture(self) -> None:
         parts = self._parts
-        if not parts.source.is_live:
-            step_back()
         try:
             for raw in parts.source.frames():
                 parts.stats.captured(parts.clock.monotonic_ns())

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -82,33 +80,6 @@ def test_frames_come_out_one_to_one_and_masked(tmp_path: Path, suffix: str) -> N
     assert [number_of(luma) for luma in pictures] == list(range(40))
     for luma in pictures:
         assert abs(luma[INSIDE].astype(int) - Solid().y).max() <= 3
-
-
-class _Waits(Fixed):
-    """Notes how far its thread stands back."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: set[int] = set()
-
-    def detect(self, raw: RawFrame) -> DetectionReport:
-        self.seen.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-        return super().detect(raw)
-
-
-def test_the_encoder_comes_before_the_detector(tmp_path: Path) -> None:
-    source = write_clip(tmp_path / "in.mp4", Clip(frames=10))
-    detector, encoder = _Waits(), set()
-
-    def progress(_: int) -> None:
-        encoder.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-
-    config = CameraConfig(name="file", source=str(source))
-    worker = Anonymizer(config, detector, Unlogged(), SystemClock())
-    worker.run(Job(source, tmp_path / "out.mp4"), progress)
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    assert encoder == {own}
-    assert detector.seen == {min(19, own + 5)}
 
 
 def test_variable_frame_rate_keeps_its_timestamps(tmp_path: Path) -> None:

@@ -50,7 +50,6 @@ class DetectorGuard:
         stuck_after_s: a detector that is silent, or only fails, for this long ends the process.
         failed: told the text of what the detector raised, at most once a second. What it raises itself (no
             log, no video) comes out of the next `ask`.
-        begun: called first on the detector's thread.
     """
 
     def __init__(
@@ -61,14 +60,12 @@ class DetectorGuard:
         stuck_after_s: float,
         clock: Clock,
         failed: Callable[[str], None],
-        begun: Callable[[], None] | None = None,
     ) -> None:
         self._detector = detector
         self._deadline_s = deadline_s
         self._stuck_after_ns = int(stuck_after_s * NANOSECONDS)
         self._clock = clock
         self._failed = failed
-        self._begun = begun
         self._changed = threading.Condition()
         self._question: RawFrame | None = None
         self._asked: RawFrame | None = None
@@ -118,8 +115,6 @@ class DetectorGuard:
         return self._answer or Reason.DETECTOR_LATE
 
     def _work(self) -> None:
-        if self._begun is not None:
-            self._begun()
         while (raw := self._next_question()) is not None:
             try:
                 answer = self._look(raw)
