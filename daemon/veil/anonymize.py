@@ -61,8 +61,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was done with one file. `undecodable`: pictures of the source that were damaged. They are among the
-    frames, hidden as a whole; those whose time is not known are left out."""
+    """What was done with one file. `undecodable`: pictures of the source that were damaged. They are among
+    the frames, hidden as a whole; those whose time is not known are left out."""
 
     job: Job
     frames: int
@@ -94,6 +94,11 @@ def plan(source: Path, output: Path, *, overwrite: bool) -> list[Job]:
 
 def _jobs(source: Path, output: Path) -> list[Job]:
     if source.is_dir():
+        if source.resolve() == output.resolve():
+            raise UsageError(
+                f"The files in {source} would be overwritten by their own outputs.",
+                hint="Name another folder.",
+            )
         known = STILL_SUFFIXES | FOREIGN_SUFFIXES | FORMATS.keys() | ONLY_READ
         done = output.resolve()
         jobs = [

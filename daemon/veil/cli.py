@@ -78,6 +78,11 @@ def camera(
         known = ", ".join(loaded.cameras) or "none"
         raise UsageError(f"There is no camera {name!r} in the configuration.", hint=f"Known: {known}.")
     run_camera(loaded, loaded.cameras[name])
+    # All is written and closed. A thread that still waits for the camera inside the codec library would be torn
+    # down with the interpreter under it (a crash in 2 of 27 ends).
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +10,7 @@ from PIL import Image
 
 from veil.errors import UsageError
 from veil.frames.masked import MaskedFrame
+from veil.sinks.beside import part_beside, remove_part
 from veil.sinks.pixels import to_rgb
 from veil.sinks.segment_file import full_or_broken
 
@@ -62,13 +62,13 @@ def write_still(frame: MaskedFrame, path: Path) -> None:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Readers see the old content or the new one, never a part. Raises SinkError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_beside(path)
     try:
         part.write_bytes(content)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        remove_part(part)
         raise full_or_broken(error, f"{path} cannot be written") from error
     except BaseException:
-        part.unlink(missing_ok=True)
+        remove_part(part)
         raise

@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 
 from veil.encode.packet import MaskedPacket
 from veil.errors import SinkError, UsageError
+from veil.sinks.beside import part_beside, remove_part
 from veil.sinks.mux import add_stream, as_packet
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts"}
@@ -41,8 +42,7 @@ class VideoFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._format = container_format(path)
-        # With the process in its name: two that write the same output do not write into one another's.
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._part = part_beside(path)
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._last_dts: int | None = None
@@ -106,7 +106,7 @@ class VideoFile:
             if kind is None:
                 raise self._error(failure) from failure
         finally:
-            self._part.unlink(missing_ok=True)
+            remove_part(self._part)
 
     def _error(self, error: Exception) -> SinkError:
         reason = getattr(error, "strerror", None) or str(error)
