@@ -78,8 +78,8 @@ def camera(
         known = ", ".join(loaded.cameras) or "none"
         raise UsageError(f"There is no camera {name!r} in the configuration.", hint=f"Known: {known}.")
     run_camera(loaded, loaded.cameras[name])
-    # All is written and closed. A thread that still waits for the camera inside the codec library would be torn
-    # down with the interpreter under it (a crash in 2 of 27 ends).
+    # All is written and closed. A thread that still waits for the camera inside the codec library would have
+    # the interpreter torn down under it (a crash in 3 of 30 ends).
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
