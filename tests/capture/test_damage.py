@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from capture.parts import Kept, Pools, Watcher, collect
+from capture.parts import Kept, Pools, Watcher, collect, keep
 from media import Clip, number_of, write_clip
 from veil.capture.file import FileSource
 from veil.config import CaptureConfig
@@ -143,3 +143,15 @@ def test_a_file_without_one_whole_picture_is_one_clear_error(tmp_path: Path) -> 
     path = write_clip(tmp_path / "a.mkv", replace(CLIPS["h264"], frames=8))
     with pytest.raises(CaptureError, match="no picture"):
         read(damaged_copy(path, set(range(8)), end_lost))
+
+
+def test_files_that_are_read_side_by_side_do_not_take_each_others_pictures(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.avi", replace(CLIPS["h264-bframes"], frames=20))
+    sources = [
+        FileSource(path, CaptureConfig(), Pools(), Watcher(), SystemClock()).frames() for _ in range(3)
+    ]
+    numbers: list[list[int]] = [[], [], []]
+    for _ in range(20):
+        for source, seen in zip(sources, numbers, strict=True):
+            seen.append(number_of(keep(next(source)).luma))
+    assert numbers == [list(range(20))] * 3

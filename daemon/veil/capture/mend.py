@@ -29,6 +29,14 @@ _WITH_HIDDEN_PACKETS: Final = frozenset({"vp8"})
 
 
 @dataclass(frozen=True, slots=True)
+class _Mark:
+    """What a packet hands on to its picture. An object for each: the library keeps it by its address, and
+    would lose one number that two packets share."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Numbered:
     """A packet with its place in the order of decoding."""
 
@@ -39,7 +47,7 @@ class _Numbered:
         """Pictures that carry the numbers of their packets. Raises DecodeError."""
         if self.packet.is_corrupt:
             raise DecodeError("A packet is not whole.")
-        self.packet.opaque = self.number
+        self.packet.opaque = _Mark(self.number)
         return decoder.decode(self.packet)
 
 
@@ -131,9 +139,9 @@ class Mender:
         self._group_bytes += one.packet.size
 
     def _forget_before(self, frame: av.VideoFrame) -> None:
-        number = frame.opaque
-        if frame.key_frame and isinstance(number, int):
-            self._group = [one for one in self._group if one.number >= number]
+        mark = frame.opaque
+        if frame.key_frame and isinstance(mark, _Mark):
+            self._group = [one for one in self._group if one.number >= mark.number]
             self._group_bytes = sum(one.packet.size for one in self._group)
 
     def _decoded_together(self, one: _Numbered | None) -> list[av.VideoFrame] | None:
@@ -206,8 +214,9 @@ class Mender:
         yield Shown(frame, self._stamp(frame))
 
     def _number_of(self, frame: av.VideoFrame) -> int:
-        if isinstance(frame.opaque, int):
-            return frame.opaque
+        mark = frame.opaque
+        if isinstance(mark, _Mark):
+            return mark.number
         # A decoder that does not hand on what a packet carries.
         stamp = self._stamp(frame)
         same = (number for number, open_stamp in self._open.items() if open_stamp == stamp)
