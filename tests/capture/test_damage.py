@@ -11,9 +11,11 @@ import av
 import numpy as np
 import pytest
 
-from capture.parts import Kept, Pools, Watcher, collect, keep
-from media import Clip, number_of, write_clip
+from capture.parts import Kept, Pools, Watcher, collect
+from media import Clip, encode_packets, number_of, write_clip
+from veil.capture.decoder import Aim, Decoder, Limits
 from veil.capture.file import FileSource
+from veil.capture.mend import _Mark, _Numbered
 from veil.config import CaptureConfig
 from veil.domain.clock import SystemClock
 from veil.errors import CaptureError
@@ -145,13 +147,14 @@ def test_a_file_without_one_whole_picture_is_one_clear_error(tmp_path: Path) -> 
         read(damaged_copy(path, set(range(8)), end_lost))
 
 
-def test_files_that_are_read_side_by_side_do_not_take_each_others_pictures(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "a.avi", replace(CLIPS["h264-bframes"], frames=20))
-    sources = [
-        FileSource(path, CaptureConfig(), Pools(), Watcher(), SystemClock()).frames() for _ in range(3)
-    ]
-    numbers: list[list[int]] = [[], [], []]
-    for _ in range(20):
-        for source, seen in zip(sources, numbers, strict=True):
-            seen.append(number_of(keep(next(source)).luma))
-    assert numbers == [list(range(20))] * 3
+def test_a_mark_outlives_an_equal_one_of_another_file() -> None:
+    [data] = encode_packets(replace(CLIPS["mjpeg"], frames=1))
+    marks = []
+    for _ in range(2):
+        context = av.CodecContext.create("mjpeg", "r")
+        decoder = Decoder.of_context(context, Limits(640, 480), 1, Aim.FILE)
+        marks.append((decoder, _Numbered(5, av.Packet(data)).decoded_by(decoder)))
+    first = marks.pop(0)
+    del first
+    [frame] = marks[0][1]
+    assert frame.opaque == _Mark(5)
