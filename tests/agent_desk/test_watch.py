@@ -109,6 +109,17 @@ def test_a_filling_disk_is_low_then_full_then_again_ok_each_once(watched: Watche
     assert [event["state"] for event in watched.events("disk_state")] == ["low", "full", "low", "ok"]
 
 
+def test_hidden_recordings_are_watched_by_the_folder_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As veil-agent.service hides them: the folder in their place lies on a file system of its own."""
+    hidden, allowed = tmp_path / "recordings", os.access
+    hidden.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != hidden and allowed(path, mode))
+    assert module._entered(hidden) == tmp_path
+    assert module._entered(tmp_path) == tmp_path
+
+
 def test_a_disk_that_is_full_at_the_start_is_said(watched: Watched, space: list[int]) -> None:
     space[0] = 10
     watched.after(3)

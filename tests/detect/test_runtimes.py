@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,6 +43,20 @@ def _spots() -> NDArray[np.uint8]:
         rgb[y : y + 8, x : x + 8] = (0, 255, 0)
     rgb[16:24, 400:408] = (255, 0, 0)
     return rgb
+
+
+def test_the_runtime_makes_no_identity_of_the_device(bundles: Path, tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry begins with one below HOME."""
+    code = (
+        "import sys; from pathlib import Path; from veil.config import DetectorConfig; "
+        "from veil.detect.detector import load_detector; "
+        "load_detector(DetectorConfig(bundle='spot', bundle_dir=Path(sys.argv[1])))"
+    )
+    environ = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environ |= {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": "", "PYTHONPATH": os.pathsep.join(sys.path)}
+    (tmp_path / "home").mkdir()
+    subprocess.run([sys.executable, "-c", code, str(bundles)], env=environ, check=True, timeout=120)
+    assert not list((tmp_path / "home").rglob("*"))
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "openvino"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -99,6 +100,21 @@ class TestDisk:
 
     def test_the_folder_above_stands_in_for_one_to_come(self, tmp_path: Path) -> None:
         assert nearest_existing(tmp_path / "x" / "y") == tmp_path
+
+    def test_a_folder_that_may_not_be_entered_stands_in_for_what_is_below(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As veil-agent.service hides recordings; Python before 3.14 raises there."""
+        look = Path.is_dir
+
+        def refused(path: Path) -> bool:
+            if path.parent == tmp_path / "hidden":
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return look(path)
+
+        (tmp_path / "hidden" / "entrance").mkdir(parents=True)
+        monkeypatch.setattr(Path, "is_dir", refused)
+        assert nearest_existing(tmp_path / "hidden" / "entrance") == tmp_path / "hidden"
 
 
 class FakeClock:

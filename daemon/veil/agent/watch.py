@@ -121,7 +121,7 @@ class BoxWatch:
         ]
         needs: dict[int, _Need] = {}
         for need in wanted:
-            folder = nearest_existing(need.folder)
+            folder = _entered(nearest_existing(need.folder))
             try:
                 disk = folder.stat().st_dev
             except OSError:
@@ -143,6 +143,17 @@ class BoxWatch:
 
     def _say(self, kind: Kind, data: Mapping[str, Value]) -> None:
         self._log.append(Event(kind, data))
+
+
+def _entered(folder: Path) -> Path:
+    """`folder`, or the closest above it that may be entered.
+
+    veil-agent.service hides recordings behind a folder that nobody may enter: it lies on another file system,
+    whose space says nothing.
+    """
+    while not os.access(folder, os.X_OK) and folder != folder.parent:
+        folder = folder.parent
+    return folder
 
 
 @dataclass(frozen=True, slots=True)

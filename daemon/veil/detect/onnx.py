@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -54,6 +55,9 @@ class OnnxRuntime:
     """
 
     def __init__(self, bundle: Bundle, provider: Provider, threads: int, shapes: OutputShapes) -> None:
+        # Builds for Linux make an identity of the device below HOME and collect telemetry, unless this is set
+        # before they are loaded.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         try:
             import onnxruntime as ort
         except ImportError as error:

@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +39,12 @@ def disk_space(directory: Path) -> DiskSpace:
 
 
 def nearest_existing(directory: Path) -> Path:
-    """`directory` itself, or the closest folder above it that exists."""
+    """`directory` itself, or the closest folder above it that exists and that this user can see."""
     for candidate in (directory, *directory.absolute().parents):
-        if candidate.is_dir():
-            return candidate
+        # Raised below a folder that may not be entered; which of Python's versions do so differs.
+        with suppress(PermissionError):
+            if candidate.is_dir():
+                return candidate
     return Path("/")
 
 
