@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint fmt types contracts pytest test-matrix status soak faults bench fleet-bench schema lock clean
+.PHONY: help setup demo test check lint fmt types contracts pytest test-matrix status soak vm faults bench fleet-bench schema lock clean
 
 BIN := .venv/bin
 # Sources may hold $ and quotes: they travel by the environment, unexpanded.
@@ -53,6 +53,12 @@ status: setup  ## what the fleet manager says of boxes stays true: every case al
 
 soak: setup  ## the whole house with random kills of single processes; VEIL_SOAK_MINUTES=60
 	VEIL_SOAK_MINUTES=$${VEIL_SOAK_MINUTES:-60} $(BIN)/python -m pytest -ra -s --timeout=0 tests/soak
+
+# Root, QEMU and debootstrap: tests/appliance/README.md.
+VM_FOLDER ?= build/vm
+vm: setup  ## a Debian 12 in QEMU, Veil installed as docs/install.md says, a V4L2 camera of the kernel's; 30 minutes
+	tests/appliance/build-image $(VM_FOLDER)
+	VEIL_VM=$(VM_FOLDER) $(BIN)/python -m pytest -ra -s --timeout=0 tests/appliance
 
 faults: setup  ## the long versions: 10,000 faults, 1,000 pairs of boxes, 200 kills, 100,000 mutations, 100,000 hostile payloads
 	VEIL_FAULTS=10000 VEIL_BOXES=1000 VEIL_KILLS=200 VEIL_MUTATIONS=100000 VEIL_HONEST=1000 \
