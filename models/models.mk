@@ -7,7 +7,7 @@ DATA ?=
 TEACHERS ?= $(DATA)/../teachers
 MODELS_WORK ?= build/models
 MODELS_ENV ?= .venv-models
-MODELS_VERSION ?= 0.4.0
+MODELS_VERSION ?= 0.5.0
 MODELS_STEPS ?= 60000
 MODELS_PYTHON = PYTHONPATH=models $(MODELS_ENV)/bin/python -m veil_models
 MODELS_FROM = --data $(DATA) --work $(MODELS_WORK)
