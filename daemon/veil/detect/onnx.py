@@ -117,6 +117,9 @@ class OnnxRuntime:
         # Threads that spin between frames take the encoder's time.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        # Without VNNI two products are added in 16 bits, and what overflows is cut off: logits were off by up
+        # to 1.0. On such a processor the runtime now takes exact and slower operations instead.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         options.log_severity_level = _ERRORS_ONLY
         try:
             with warnings.catch_warnings():
