@@ -70,21 +70,23 @@ def decode(tensors: dict[str, Array], floor: float) -> Found:
 
 
 class OnnxDetector:
-    """Our ONNX file, float or INT8: `image` uint8 [1, 3, H, W] RGB."""
+    """Our ONNX file: `image` uint8 [1, 3, H, W] (float) or [1, H, W, 3] (INT8) RGB."""
 
     def __init__(self, name: str, model: bytes | Path, threads: int = 1) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        # As on the box: exact where the processor has no VNNI.
+        # Exact where the processor has no VNNI.
         options.add_session_config_entry("session.x64quantprecision", "1")
         options.log_severity_level = 3
         source = model if isinstance(model, bytes) else str(model)
         self.name = name
         self._session: Any = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        self._is_colours_last = self._session.get_inputs()[0].shape[3] == 3
 
     def raw(self, rgb: Pixels) -> dict[str, Array]:
         """Output tensors without the batch axis; the picture is padded to multiples of 32."""
-        blob = np.ascontiguousarray(pad_to(rgb, 32).transpose(2, 0, 1)[None])
+        padded = pad_to(rgb, 32)
+        blob = np.ascontiguousarray((padded if self._is_colours_last else padded.transpose(2, 0, 1))[None])
         values = self._session.run(outputs(), {IMAGE: blob})
         return {n: np.asarray(v[0], np.float32) for n, v in zip(outputs(), values, strict=True)}
 

@@ -74,6 +74,45 @@ def spot_model(
     )
 
 
+def sum_model() -> bytes:
+    """uint8 [1, 3, H, W] RGB to `cls_8`: red and green of each cell's centre pixel added, by integers whose
+    products need 17 bits together; `box_8` is zero.
+    """
+    weight = np.zeros((6, 3, STRIDE, STRIDE), np.int8)
+    weight[:2, :2, 4, 4] = 127
+    known: dict[str, Any] = {
+        "one": np.float32(1),
+        "two": np.float32(2),
+        "zero": np.uint8(0),
+        "w": weight,
+        "ws": np.full(6, 1 / 127, np.float32),
+        "wz": np.zeros(6, np.int8),
+        "b": np.zeros(6, np.int32),
+        "bz": np.zeros(6, np.int32),
+        "at": np.array([2, 4], np.int64),
+    }
+    conv: dict[str, Any] = {"kernel_shape": [STRIDE, STRIDE], "strides": [STRIDE, STRIDE]}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["image", "one", "zero"], ["real"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["weight"], axis=0),
+        helper.make_node("DequantizeLinear", ["b", "ws", "bz"], ["bias"], axis=0),
+        helper.make_node("Conv", ["real", "weight", "bias"], ["sum"], **conv),
+        helper.make_node("QuantizeLinear", ["sum", "two", "zero"], ["stored"]),
+        helper.make_node("DequantizeLinear", ["stored", "two", "zero"], ["all"]),
+        helper.make_node("Split", ["all", "at"], ["cls_8", "box_8"], axis=1),
+    ]
+    sides = ["H8", "W8"]
+    return _session_model(
+        nodes,
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, 3, "H", "W"])],
+        [
+            helper.make_tensor_value_info("cls_8", TensorProto.FLOAT, [1, 2, *sides]),
+            helper.make_tensor_value_info("box_8", TensorProto.FLOAT, [1, 4, *sides]),
+        ],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in known.items()],
+    )
+
+
 MANIFEST = """\
 schema = 1
 name = "spot"

@@ -12,7 +12,7 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from detect.bundles import MANIFEST, spot_model, write_bundle
+from detect.bundles import MANIFEST, spot_model, sum_model, write_bundle
 from detect.tflite_made import spot_tflite
 from veil.config import DetectorConfig
 from veil.detect.bundle import load_bundle
@@ -57,6 +57,14 @@ def test_the_runtime_makes_no_identity_of_the_device(bundles: Path, tmp_path: Pa
     (tmp_path / "home").mkdir()
     subprocess.run([sys.executable, "-c", code, str(bundles)], env=environ, check=True, timeout=120)
     assert not list((tmp_path / "home").rglob("*"))
+
+
+def test_sums_of_integers_are_exact_on_every_processor(tmp_path: Path) -> None:
+    """Without VNNI 510 would be 258, unless the runtime is asked for precision."""
+    folder = _made(tmp_path, MANIFEST, model_onnx=sum_model())
+    runtime = OnnxRuntime(load_bundle(folder / "spot"), "cpu", 1, SHAPES)
+    white = np.full((1, 3, 64, 64), 255, np.uint8)
+    assert (runtime.run(white)["cls_8"] == 510).all()
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "openvino"])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from veil_models.detect import OnnxDetector, TfliteDetector
 from veil_models.graph import BOX_CHANNELS, VEIL_N, VEIL_S, Node, Op, build, channels, outputs
-from veil_models.onnx_writer import write_float, write_int8
+from veil_models.onnx_writer import PRODUCTS, blocked, write_float, write_int8
 from veil_models.quantize import calibrate
-from veil_models.quantized import Folded, affine, grids
+from veil_models.quantized import Folded, affine, grids, integers
 from veil_models.tflite_writer import write_tflite
 
 Made = tuple[list[Node], dict[str, Folded], dict[str, tuple[float, float]]]
@@ -50,6 +52,45 @@ def test_tflite_and_onnx_give_the_same_integers(made: Made) -> None:
         steps = np.abs(a[name] - b[name]) / grid[name].scale
         assert steps.max() <= 4
         assert (steps > 0.5).mean() < 0.02
+
+
+def test_processors_without_vnni_lose_nothing(made: Made) -> None:
+    nodes, weights, ranges = made
+    for node in nodes:
+        if node.op is Op.CONV:
+            flat = integers(weights[node.name], 1.0).weight.transpose(0, 2, 3, 1).reshape(node.channels, -1)
+            pairs = flat.astype(int).reshape(node.channels, -1, 2)
+            assert 255 * np.maximum(pairs, 0).sum(axis=2).max() < 2**15
+            assert 255 * np.minimum(pairs, 0).sum(axis=2).min() >= -(2**15)
+    model = write_int8(nodes, weights, grids(nodes, ranges))
+    assert [(p.key, p.value) for p in model.metadata_props] == [PRODUCTS]
+    seen = {"image": picture(9, 96, 128)[None]}
+    exact, fast = (_session(model.SerializeToString(), how).run(outputs(), seen) for how in ("1", "0"))
+    for one, other in zip(exact, fast, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def _session(model: bytes, precision: str) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", precision)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def test_the_stem_in_blocks_is_the_stem() -> None:
+    """Written as it is trained beside as it is run: the same numbers, at the picture's edges too."""
+    nodes = build(VEIL_N)
+    stem = nodes[0]
+    rng = np.random.default_rng(4)
+    weight = rng.integers(-127, 128, (stem.channels, 3, stem.kernel, stem.kernel)).astype(np.int8)
+    seen = rng.integers(0, 256, (32, 64, 3)).astype(np.int64)
+    padded = np.pad(seen, ((1, 1), (1, 1), (0, 0)))
+    rows = np.lib.stride_tricks.sliding_window_view(padded, (stem.kernel, stem.kernel), axis=(0, 1))
+    expected = np.einsum("yxcij,ocij->oyx", rows[:: stem.stride, :: stem.stride], weight.astype(np.int64))
+    blocks = blocked(weight, stem.stride).astype(np.int64)
+    wide = np.pad(seen, ((1, 1), (1, 3), (0, 0))).reshape(34, -1, 12)
+    windows = np.lib.stride_tricks.sliding_window_view(wide, blocks.shape[2:], axis=(0, 1))
+    found = np.einsum("yxcij,ocij->oyx", windows[:: stem.stride], blocks)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_integers_stay_near_the_float_net(made: Made) -> None:
