@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 import subprocess
 import threading
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -41,6 +43,21 @@ def test_each_picture_comes_once_and_in_order(tmp_path: Path, codec: str) -> Non
     assert frames[0].info.color.full_range == (codec == "mjpeg")
     assert watcher.drops == {}
     assert not source.is_live
+
+
+def test_pictures_are_freed_at_once(tmp_path: Path) -> None:
+    """A picture that only a search for garbage frees keeps its memory, and the next one takes new."""
+    source, _, _ = open_file(write_clip(tmp_path / "a.mp4", Clip(frames=40)))
+    gc.collect()
+    gc.disable()
+    try:
+        for raw in source.frames():
+            raw.release()
+        held = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    # Four slots, and those of keyframes.
+    assert held <= 4 + 4
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov"])

@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from veil.capture.copy import rotation_of
+from veil.capture.copy import DisplayMatrix
 from veil.capture.decoder import Aim, Decoder, Limits, frame_rate_of
 from veil.capture.intake import Intake, Timeline, wait_for_slot
 from veil.capture.mend import Absent, Mender, Shown
@@ -121,6 +121,7 @@ class FileSource:
         rate = stream.guessed_rate if is_avi else None
         self.intake.begin(float(rate) if rate else frame_rate_of(stream), Timeline)
         stamp = attrgetter("dts" if is_avi else "pts")
+        matrix = DisplayMatrix()
         mender = Mender(stream, decoder, partial(self._careful_decoder, scope), stamp)
         for picture in mender.pictures(self._packets(container, stream)):
             take: Callable[..., RawFrame | None]
@@ -133,7 +134,7 @@ class FileSource:
                 frame,
                 pts=picture.pts,
                 time_base=stream.time_base,
-                rotation=rotation_of(frame),
+                rotation=matrix.of(frame),
                 sample_aspect=stream.sample_aspect_ratio,
             )
             if raw is None:
