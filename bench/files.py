@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import statistics
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import veil
 from veil.config import EncoderConfig
 
 
@@ -53,6 +55,8 @@ def contenders(movie: Path, short: Path, frames: tuple[int, int], out: Path, def
 
 def measure(listed: Sequence[Contender], rounds: int) -> list[Timing]:
     """Runs all in turn, `rounds` times after one warm-up of each but deface."""
+    # As pip leaves an installation, whatever PYTHONDONTWRITEBYTECODE says here.
+    compileall.compile_dir(Path(veil.__file__).parent, quiet=2)
     for contender in listed[:2]:
         _run(contender)
     runs: dict[str, list[tuple[float, float]]] = {contender.name: [] for contender in listed}

@@ -53,7 +53,7 @@ def main() -> None:
 def use_profile(path: Path) -> None:
     """Sets the profile's defaults of cameras in the environment, which the cameras' processes inherit."""
     for section, keys in tomllib.loads(path.read_text()).items():
-        if section in {"capture", "detector", "tracker", "encoder", "preview"}:
+        if section in {"capture", "detector", "tracker", "mask", "encoder", "recorder", "preview"}:
             for key, value in keys.items():
                 text = value if isinstance(value, str) else json.dumps(value)
                 os.environ[f"VEIL_{section.upper()}__{key.upper()}"] = text

@@ -22,7 +22,8 @@ from veil.frames.pool import SlotPool
 from veil.frames.raw import RawFrame
 from veil.stats import CameraStats
 
-_SLOTS_BESIDE_LOOKBACK = 8
+_MOST_BEHIND = 6
+_SLOTS_BESIDE_LOOKBACK = 6 + _MOST_BEHIND
 _MOST_SLOTS = 512
 
 
@@ -97,14 +98,18 @@ class Way(Protocol):
 
 
 class LiveWay(Latest[RawFrame]):
-    """Two frames at most; older ones are dropped, before masking, and counted."""
+    """Six frames at most; older ones are dropped, before masking, and counted.
+
+    A fifth of a second at 30 frames a second: for as long cameras that start together, or a machine that does
+    something else, hold a detector up that is fast enough otherwise. It then catches up.
+    """
 
     def __init__(self, stats: CameraStats) -> None:
         def drop(raw: RawFrame) -> None:
             raw.release()
             stats.dropped(str(DropReason.DETECTOR_SLOW))
 
-        super().__init__(2, drop)
+        super().__init__(_MOST_BEHIND, drop)
 
 
 class FileWay(Reliable[RawFrame]):

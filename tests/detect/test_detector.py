@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -47,14 +48,16 @@ def scene(
     return rgb
 
 
-def frame(rgb: NDArray[np.uint8], sequence: int = 0) -> RawFrame:
+def frame(rgb: NDArray[np.uint8], sequence: int = 0, *, waited_s: float = -3600.0) -> RawFrame:
+    # Never late, however busy the machine, unless a test says so.
     height, width = rgb.shape[:2]
     pool = SlotPool(width, height, 1)
     slot = pool.acquire(1.0)
     assert slot is not None
     for target, source in zip(slot.planes, i420(rgb), strict=True):
         target[...] = source
-    return RawFrame(FrameInfo(sequence, sequence, Fraction(1, 25), 0, 0, width, height), slot, pool)
+    captured_ns = time.monotonic_ns() - int(waited_s * 1e9)
+    return RawFrame(FrameInfo(sequence, sequence, Fraction(1, 25), 0, captured_ns, width, height), slot, pool)
 
 
 def test_an_object_is_reported_where_it_is_in_the_frame(detector: BundleDetector) -> None:
@@ -119,6 +122,17 @@ def test_a_slow_machine_drops_tiles_and_never_all_of_them(bundles: Path) -> None
     tiles = [detector.detect(raw).tiles for _ in range(17)]
     assert len(tiles[0]) == 2  # nothing measured yet
     assert sum(map(len, tiles[1:])) == 2
+
+
+def test_a_late_frame_gets_fewer_tiles_and_keeps_the_rotation(bundles: Path) -> None:
+    detector = load_detector(config(bundles, tiles_per_frame=2))
+    late = frame(scene(1920, 1080), waited_s=0.1)
+    detector.detect(late)  # nothing measured yet
+    tiles = [detector.detect(late).tiles for _ in range(16)]
+    assert sum(map(len, tiles)) == 2
+    assert len(detector.detect(frame(scene(1920, 1080))).tiles) == 2
+    unhurried = load_detector(config(bundles).model_copy(update={"time_budget_ms": math.inf}))
+    assert [len(unhurried.detect(late).tiles) for _ in range(3)] == [1, 1, 1]
 
 
 def test_a_frame_of_another_size_is_looked_at_as_such(bundles: Path) -> None:

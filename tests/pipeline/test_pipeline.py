@@ -140,14 +140,14 @@ class Camera:
 
 
 def test_the_live_way_drops_the_oldest_frame_and_counts_it() -> None:
-    stats, pool = CameraStats(), SlotPool(64, 48, 4)
+    stats, pool = CameraStats(), SlotPool(64, 48, 8)
     from frames_made import info, noise
 
     way = LiveWay(stats)
-    frames = [noise(pool, info(number)) for number in range(4)]
+    frames = [noise(pool, info(number)) for number in range(8)]
     for frame in frames:
         way.put(frame)
-    assert [raw.info.sequence for raw in way.drain()] == [2, 3]
+    assert [raw.info.sequence for raw in way.drain()] == [2, 3, 4, 5, 6, 7]
     assert stats.snapshot().dropped == {str(DropReason.DETECTOR_SLOW): 2}
     assert pool.free == 2
 

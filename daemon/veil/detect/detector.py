@@ -30,6 +30,8 @@ from veil.frames.raw import RawFrame
 
 _RECENT = 0.2
 """Share of the newest look in the running mean of what looks cost."""
+_LATE_NS = 40_000_000
+"""A live frame that has waited for longer has others behind it: it gets tiles as if there were no time."""
 
 
 class Detector(Protocol):
@@ -131,12 +133,15 @@ class BundleDetector:
         return self._plan_for(width, height).schedule.tiles
 
     def detect(self, raw: RawFrame) -> DetectionReport:
-        """The whole frame and the next tiles; fewer where recent frames cost more than the time budget."""
+        """The whole frame and the next tiles; fewer where recent frames cost more than the time budget, and
+        where this one comes late."""
         started = time.monotonic_ns()
         planes, info = raw.planes, raw.info
         height, width = planes.y.shape
         plan = self._plan_for(width, height)
         affordable = affordable_tiles(self._config.time_budget_ms, self._look_ms)
+        if affordable < math.inf and started - info.captured_ns > _LATE_NS:
+            affordable = 0.0
         tiles = plan.schedule.next(affordable)
         # stills have one look only and keep what moving pictures do without
         detections = self._bounds.judged(
