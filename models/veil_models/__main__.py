@@ -34,16 +34,12 @@ def _fuse(a: argparse.Namespace) -> None:
 
 
 def _mine(a: argparse.Namespace) -> None:
-    from veil_models.detect import OnnxDetector
+    from veil_models.fuse import Fusion
     from veil_models.mine import mine
-    from veil_models.readers.coco import read_coco
     from veil_models.readers.coco_out import write_coco
 
     work = Work(a.data, a.work)
-    _, pack = work.pack("train")
-    pictures = read_coco(work.fused, a.data)
-    detector = OnnxDetector(a.bundle.name, a.bundle / "model.onnx")
-    write_coco(mine(pictures, pack, detector), work.mined, a.data)
+    write_coco(mine(work, a.bundle, Fusion() if a.faces else None), work.mined, a.data)
 
 
 def _train(a: argparse.Namespace) -> None:
@@ -135,6 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     with_data(command("fuse", _fuse, "answers to soft labels"))
     sub = with_data(command("mine", _mine, "our own net's answers where nobody labelled"))
     sub.add_argument("--bundle", type=Path, required=True)
+    sub.add_argument(
+        "--faces", action="store_true", help="faces too, instead of label and fuse: to go on with training"
+    )
     sub = with_data(command("train", _train, "train, or go on"))
     sub.add_argument("--spec", nargs="+", default=["veil-s", "veil-n"], help="the first one's steps count")
     sub.add_argument("--steps", type=int, default=60_000)

@@ -109,7 +109,7 @@ def degrade(rgb: Pixels, rng: Rng) -> Pixels:
         image = _light(image, rng)
     if rng.random() < 0.03:
         image = _rain(image, rng)
-    if rng.random() < 0.07:
+    if rng.random() < 0.1:
         image = _motion(image, rng)
     if rng.random() < 0.06:
         sigma = float(rng.uniform(0.4, 1.6))
@@ -158,7 +158,7 @@ def _rain(image: Pixels, rng: Rng) -> Pixels:
 
 def _motion(image: Pixels, rng: Rng) -> Pixels:
     """A camera or its subject moved in a straight line."""
-    length = int(rng.integers(3, 10))
+    length = int(rng.integers(3, 13))
     kernel = np.zeros((length, length), np.float32)
     angle = rng.uniform(0, np.pi)
     centre, reach = (length - 1) / 2, (length - 1) / 2

@@ -93,7 +93,13 @@ def confidence(said: Mapping[int, float], looks: Mapping[int, View], longest: fl
 
 
 def relabel(picture: Picture, rows: Array, how: Fusion) -> Picture:
-    """The picture with its faces labelled anew, doubts included, each with its confidence as score.
+    """The picture with its faces labelled anew from the teachers' answers, each with its confidence."""
+    fused = fuse(rows[rows[:, 5] >= how.nothing], views_for(picture), how.same)
+    return with_faces(picture, fused, how.nothing)
+
+
+def with_faces(picture: Picture, fused: Array, nothing: float) -> Picture:
+    """The picture with faces `fused` ([N, 5] boxes with confidence), doubts included, as its teachers' ones.
 
     People's boxes and other classes stay as they are. A doubt whose centre lies in something surer is
     dropped: it is the same face drawn badly.
@@ -104,10 +110,9 @@ def relabel(picture: Picture, rows: Array, how: Fusion) -> Picture:
         kept = [replace(b, category="head") if b.category == "face" else b for b in kept]
         labelled = labelled - {"face"}
     taken = [(b.x, b.y, b.x + b.w, b.y + b.h) for b in kept if b.category == "face"]
-    fused = fuse(rows[rows[:, 5] >= how.nothing], views_for(picture), how.same)
     added: list[Label] = []
     for x1, y1, x2, y2, score in fused[np.argsort(-fused[:, 4], kind="stable")].tolist():
-        if score < how.nothing:
+        if score < nothing:
             break
         if taken:
             known = np.array(taken, np.float32)

@@ -3,77 +3,141 @@ ignored, and the rest is a weak background, so that shop signs and headlamps are
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 
 from veil_models.boxes import Array, iou_matrix
 from veil_models.dataset import CLASSES, Dataset, Label, Origin, Picture
-from veil_models.detect import Detector, letterbox
+from veil_models.detect import Detector, OnnxDetector
+from veil_models.fuse import Fusion, with_faces
+from veil_models.looks import Look, ask
 from veil_models.pack import Pack, Pixels
+from veil_models.refine import confidences
 from veil_models.sampler import PLATE_FREE
+from veil_models.work import Work
 
 SEARCHED = ("plate", "head")
 """Faces have teachers of their own (`veil_models.label`)."""
 
-LONGEST = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One way of asking."""
-
-    scale: float
-    mirrored: bool
-
-
-LOOKS = (Look(1.0, mirrored=False), Look(1.5, mirrored=True))
-
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Scores: from `sure` on in the mean of all looks a box is an object, from `doubt` on in any look it is
-    neither object nor background."""
+    """Scores in the mean of all looks: from `sure` on a box is an object, from `doubt` on neither object nor
+    background. A box that scores less than `asked` in each look is not considered."""
 
     sure: float
     doubt: float
+    asked: float
     same: float = 0.45
 
 
-TRUST = {"plate": Trust(sure=0.6, doubt=0.3), "head": Trust(sure=0.55, doubt=0.4)}
+OVERLOOKED = frozenset({"openstreet", "carplates", "smallplates"})
+"""Sets whose people missed plates, seen by eye: what our net is sure of there is ignored, not background."""
+
+OVERLOOKED_SCORE = 0.5
+
+MISPLACED = frozenset({"carplates", "smallplates"})
+"""Sets of large plates where some boxes lie on nothing (pictures were mirrored or turned without them): a box
+where our net sees nothing at all is ignored."""
+
+TRUST = {"plate": Trust(sure=0.6, doubt=0.35, asked=0.3), "head": Trust(sure=0.55, doubt=0.2, asked=0.4)}
 
 
-def mine(pictures: Dataset, pack: Pack, detector: Detector, threads: int = 2) -> list[Picture]:
-    """The dataset with what `detector` found of classes that are not labelled; those become `searched`."""
+LOOKS = (Look(1.0, mirrored=False), Look(1.5, mirrored=True))
+FACE_LOOK = Look(0.6, mirrored=True)
+"""One more where faces are asked for: what is large in a picture is seen best in a small one."""
 
-    def one(index: int) -> Picture:
-        picture = pictures[index]
+FACE_FLOOR = 0.2
+FLOOR = min(trust.asked for trust in TRUST.values())
+
+
+class Miner:
+    """Adds to pictures what a detector of ours sees of the classes that are not labelled there; those become
+    `searched`.
+
+    Args:
+        faces: also draw anew every face that a teacher drew (`veil_models.refine`), fused so.
+    """
+
+    def __init__(self, detector: Detector, faces: Fusion | None = None) -> None:
+        self._detector = detector
+        self._faces = faces
+
+    def mine(self, picture: Picture, rgb: Pixels) -> Picture:
+        """One picture."""
         lacking = [name for name in SEARCHED if name not in picture.labelled]
         if picture.source in PLATE_FREE:
             lacking = [name for name in lacking if name != "plate"]
-        if not lacking:
-            return picture
-        answers = [ask(detector, pack.picture(index), look) for look in LOOKS]
-        added = [label for name in lacking for label in consensus(answers, name, TRUST[name])]
-        return replace(picture, labels=(*picture.labels, *added), searched=frozenset(lacking))
+        looks = LOOKS if self._faces is None else (*LOOKS, FACE_LOOK)
+        floor = FLOOR if self._faces is None else FACE_FLOOR
+        answers = [ask(self._detector, rgb, look, floor) for look in looks]
+        mined = answers[: len(LOOKS)]
+        found = [label for name in lacking for label in consensus(mined, name, TRUST[name])]
+        if picture.source in OVERLOOKED:
+            found += overlooked(mined, picture)
+        if picture.source in MISPLACED:
+            picture = replace(picture, labels=misplaced(mined, picture))
+        if self._faces is not None:
+            faces = confidences(looks, answers, picture, self._faces.same)
+            picture = with_faces(picture, faces, self._faces.nothing)
+        return replace(picture, labels=(*picture.labels, *found), searched=frozenset(lacking))
 
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(one, range(len(pictures))))
+
+_miner: Miner
+_pack: Pack
+_pictures: Dataset
 
 
-def ask(detector: Detector, rgb: Pixels, look: Look) -> Array:
-    """Rows x1, y1, x2, y2, score, class in pixels of the picture."""
-    longest = min(LONGEST, round(max(rgb.shape[:2]) * look.scale))
-    seen, ratio = letterbox(rgb, longest)
-    if look.mirrored:
-        seen = np.ascontiguousarray(seen[:, ::-1])
-    found = detector.find(seen, min(trust.doubt for trust in TRUST.values()))
-    boxes = found.xyxy.copy()
-    if look.mirrored:
-        boxes[:, [0, 2]] = seen.shape[1] - boxes[:, [2, 0]]
-    rows = [boxes / ratio, found.score[:, None], found.category[:, None]]
-    return np.concatenate(rows, 1).astype(np.float32)
+def _start(work: Work, bundle: Path, faces: Fusion | None) -> None:
+    global _miner, _pack, _pictures  # noqa: PLW0603  one miner a process
+    _miner = Miner(OnnxDetector(bundle.name, bundle / "model.onnx"), faces)
+    _pictures, _pack = work.to_mine(faces is not None)
+
+
+def _one(index: int) -> Picture:
+    return _miner.mine(_pictures[index], _pack.picture(index))
+
+
+def mine(work: Work, bundle: Path, faces: Fusion | None = None, processes: int = 2) -> list[Picture]:
+    """All pictures of `work`, on several processes; arguments as for `Miner`."""
+    count = len(work.to_mine(faces is not None)[0])
+    begin = (work, bundle, faces)
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start, initargs=begin) as pool:
+        return list(pool.map(_one, range(count), chunksize=50))
+
+
+def overlooked(answers: list[Array], picture: Picture) -> list[Label]:
+    """The plates that people missed in `picture`, as ignore regions."""
+    drawn = np.array(
+        [(b.x, b.y, b.x + b.w, b.y + b.h) for b in picture.labels if b.category == "plate"], np.float32
+    ).reshape(-1, 4)
+    return [
+        replace(label, ignore=True)
+        for label in consensus(answers, "plate", TRUST["plate"])
+        if label.score >= OVERLOOKED_SCORE and not (_touches(label, drawn) >= 0.1).any()
+    ]
+
+
+def misplaced(answers: list[Array], picture: Picture) -> tuple[Label, ...]:
+    """The labels of `picture`; plates where no answer touches them become ignore regions."""
+    plates = [answer[answer[:, 5] == CLASSES.index("plate"), :4] for answer in answers]
+    seen = np.concatenate([np.zeros((0, 4), np.float32), *plates])
+    return tuple(
+        replace(label, ignore=True)
+        if label.category == "plate" and not (_touches(label, seen) >= 0.1).any()
+        else label
+        for label in picture.labels
+    )
+
+
+def _touches(label: Label, boxes: Array) -> Array:
+    """IoU of a label with each of `boxes` [N, 4]."""
+    own = np.array([[label.x, label.y, label.x + label.w, label.y + label.h]], np.float32)
+    return iou_matrix(own, boxes)[0]
 
 
 def consensus(looks: list[Array], name: str, trust: Trust) -> list[Label]:
@@ -91,10 +155,12 @@ def consensus(looks: list[Array], name: str, trust: Trust) -> list[Label]:
         rest = np.flatnonzero(free)
         members = rest[iou_matrix(every[i : i + 1, :4], every[rest, :4])[0] >= trust.same]
         free[members] = False
-        if every[i, 4] < trust.doubt:
+        if every[i, 4] < trust.asked:
             continue
         best = [every[members[source[members] == look], 4].max(initial=0.0) for look in range(len(looks))]
         score = float(np.mean(best))
+        if score < trust.doubt:
+            continue
         weight = every[members, 4:5]
         x1, y1, x2, y2 = ((every[members, :4] * weight).sum(0) / weight.sum()).tolist()
         labels.append(

@@ -17,9 +17,9 @@ from veil_models.pack import Pack, Pixels
 PICTURE_WEIGHT: dict[str, float] = {
     "maskstreet": 3.0,
     "mask853": 1.5,
-    "classroom": 0.8,
-    "lecture": 2.5,
-    "metro": 3.0,
+    "classroom": 1.3,
+    "lecture": 3.5,
+    "metro": 3.5,
     "street": 1.2,
     "crowd": 1.6,
     "crowd2": 2.0,
@@ -56,7 +56,7 @@ PLATE_FREE = frozenset(
 """Sets where plates hardly ever appear: a weak background for them."""
 
 
-SEARCHED_BACKGROUND = 0.4
+SEARCHED_BACKGROUND = 0.5
 """Weight of nothing where only our own net looked."""
 
 
@@ -90,7 +90,7 @@ def boxes_of(picture: Picture) -> Boxes:
 def background_of(picture: Picture) -> Floats:
     """How much nothing counts per class: teachers looked for faces everywhere, people only in their own
     sets."""
-    plate = 1.0 if "plate" in picture.labelled else (0.3 if picture.source in PLATE_FREE else 0.0)
+    plate = 1.0 if "plate" in picture.labelled else (0.5 if picture.source in PLATE_FREE else 0.0)
     head = 1.0 if "head" in picture.labelled else 0.0
     if "plate" in picture.searched:
         plate = max(plate, SEARCHED_BACKGROUND)
@@ -131,8 +131,11 @@ class Sampler:
             pick = int(rng.choice(candidates))
             x1, y1, x2, y2 = (float(v) for v in boxes.xyxy[pick])
             longest = max(x2 - x1, y2 - y1)
-            top = 0.5 * side if rng.random() < 0.75 else 1.4 * side
-            wanted = float(np.exp(rng.uniform(np.log(9.0), np.log(top))))
+            is_plate = boxes.category[pick] == PLATE
+            top = 0.5 * side if rng.random() < (0.6 if is_plate else 0.75) else 1.4 * side
+            # small ones more often: most of what cameras see is small, and most of what is missed
+            share = rng.random() ** (1.0 if is_plate else 1.3)
+            wanted = float(9.0 * (top / 9.0) ** share)
             scale = float(np.clip(wanted / longest, 0.12, 2.0))
             reach = max(0.0, 0.5 * side / scale - 0.3 * longest)
             cx = (x1 + x2) / 2 + rng.uniform(-1, 1) * reach * 0.9 * width / side

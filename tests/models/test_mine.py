@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from veil_models.dataset import CLASSES, Label, Picture
+from veil_models.dataset import CLASSES, Label, Origin, Picture
 from veil_models.detect import Found
-from veil_models.mine import TRUST, Look, ask, consensus
+from veil_models.fuse import Fusion
+from veil_models.looks import Look, ask
+from veil_models.mine import TRUST, Miner, consensus, misplaced, overlooked
 from veil_models.readers.coco import read_coco
 from veil_models.readers.coco_out import write_coco
+from veil_models.refine import confidences
 from veil_models.sampler import SEARCHED_BACKGROUND, background_of
 
 PLATE = CLASSES.index("plate")
@@ -64,9 +67,63 @@ class _Fixed:
 
 def test_answers_come_back_in_pixels_of_the_picture() -> None:
     rgb = np.zeros((100, 200, 3), np.uint8)
-    (plain,) = ask(_Fixed(), rgb, Look(1.0, mirrored=False))
-    (turned,) = ask(_Fixed(), rgb, Look(1.5, mirrored=True))
+    (plain,) = ask(_Fixed(), rgb, Look(1.0, mirrored=False), 0.1)
+    (turned,) = ask(_Fixed(), rgb, Look(1.5, mirrored=True), 0.1)
     np.testing.assert_allclose(plain[:4], [10, 20, 50, 32])
     np.testing.assert_allclose(
         turned[:4], [(300 - 50) / 1.5, 20 / 1.5, (300 - 10) / 1.5, 32 / 1.5], rtol=1e-5
     )
+
+
+def _picture(source: str, *labels: Label, labelled: frozenset[str] = frozenset()) -> Picture:
+    return Picture(Path("a.png"), 640, 480, source, labelled, labels)
+
+
+def test_a_plate_that_people_missed_is_ignored_and_theirs_are_kept() -> None:
+    drawn = Label("plate", 12, 20, 40, 12)
+    picture = _picture("openstreet", drawn, labelled=frozenset({"plate"}))
+    found = [np.concatenate([_row(0.9), _row(0.8, 300.0), _row(0.45, 500.0)])] * 2
+    (missed,) = overlooked(found, picture)
+    assert missed.ignore
+    assert round(missed.x) == 300
+
+
+def test_a_box_of_peoples_where_nothing_is_seen_is_ignored() -> None:
+    on, off = Label("plate", 12, 20, 40, 12), Label("plate", 300, 20, 40, 12)
+    face = Label("face", 300, 20, 40, 12)
+    labels = misplaced([_row(0.3), _row(0.3)], _picture("carplates", on, off, face))
+    assert [label.ignore for label in labels] == [False, True, False]
+
+
+def _face(x: float, score: float) -> np.ndarray:
+    return np.array([[x, 20, x + 40, 70, score, CLASSES.index("face")]], np.float32)
+
+
+NOTHING = np.zeros((0, 6), np.float32)
+LOOKS = (Look(1.0, mirrored=False), Look(1.5, mirrored=True))
+
+
+def test_a_face_that_we_and_the_teachers_see_is_surer_than_what_one_of_both_sees() -> None:
+    teacher = Label("face", 11, 20, 40, 50, Origin.TEACHER, score=0.8)
+    alone = Label("face", 500, 20, 40, 50, Origin.TEACHER, score=0.8)
+    answers = [np.concatenate([_face(10, 0.9), _face(300, 0.9)])] * 2
+    found = confidences(LOOKS, answers, _picture("street", teacher, alone), 0.45)
+    by_place = {round(float(row[0]) / 100): float(row[4]) for row in found}
+    assert by_place[0] > by_place[3] > by_place[5] > 0
+
+
+def test_what_two_faces_side_by_side_score_is_not_mixed() -> None:
+    found = confidences(
+        LOOKS, [np.concatenate([_face(10, 0.9), _face(60, 0.4)]), NOTHING], _picture("x"), 0.45
+    )
+    assert len(found) == 2
+
+
+def test_faces_are_drawn_anew_only_when_asked() -> None:
+    old = Label("face", 200, 100, 30, 30, Origin.TEACHER, ignore=True, score=0.3)
+    picture, rgb = _picture("street", old), np.zeros((480, 640, 3), np.uint8)
+    kept = Miner(_Fixed()).mine(picture, rgb)
+    anew = Miner(_Fixed(), Fusion()).mine(picture, rgb)
+    assert old in kept.labels
+    assert [label.category for label in anew.labels if label.category == "face"] == []
+    assert kept.searched == anew.searched == frozenset({"plate", "head"})
