@@ -8,6 +8,8 @@ TEACHERS ?= $(DATA)/../teachers
 MODELS_WORK ?= build/models
 MODELS_ENV ?= .venv-models
 MODELS_VERSION ?= 0.5.0
+# teachers: ask them at several scales (hours); own: our net and what the data set says (docs/models.md)
+MODELS_LABELS ?= teachers
 MODELS_STEPS ?= 60000
 MODELS_PYTHON = PYTHONPATH=models $(MODELS_ENV)/bin/python -m veil_models
 MODELS_FROM = --data $(DATA) --work $(MODELS_WORK)
@@ -22,9 +24,15 @@ $(MODELS_ENV)/ready: models/requirements-train.txt requirements.lock
 models: $(MODELS_ENV)/ready  ## train and release the detectors; DATA=folder, TEACHERS=folder (hours)
 	@test -n "$(DATA)" || { echo "make models DATA=folder with train.json.gz" >&2; exit 2; }
 	$(MODELS_PYTHON) pack $(MODELS_FROM)
-	$(MODELS_PYTHON) label $(MODELS_FROM) --yunet $(YUNET)
-	$(MODELS_PYTHON) fuse $(MODELS_FROM)
-	test -e $(MODELS_WORK)/train.mined.json.gz || $(MODELS_PYTHON) mine $(MODELS_FROM) --bundle models/bundles/veil-s
+	if test "$(MODELS_LABELS)" = own; then \
+	    test -e $(MODELS_WORK)/train.mined.json.gz || \
+	        $(MODELS_PYTHON) mine $(MODELS_FROM) --bundle models/bundles/veil-s --faces; \
+	else \
+	    $(MODELS_PYTHON) label $(MODELS_FROM) --yunet $(YUNET) && \
+	    $(MODELS_PYTHON) fuse $(MODELS_FROM) && \
+	    { test -e $(MODELS_WORK)/train.mined.json.gz || \
+	        $(MODELS_PYTHON) mine $(MODELS_FROM) --bundle models/bundles/veil-s; }; \
+	fi
 	$(MODELS_PYTHON) train $(MODELS_FROM) --steps $(MODELS_STEPS) --start models/checkpoints
 	for name in veil-s veil-n; do \
 	    $(MODELS_PYTHON) release $(MODELS_FROM) --checkpoint $(MODELS_WORK)/run/$$name.pt \
