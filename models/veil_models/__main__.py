@@ -53,7 +53,9 @@ def _train(a: argparse.Namespace) -> None:
         if start is not None and start.exists() and not (folder / start.name).exists():
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(start, folder / start.name)
-    plan = Plan(specs=tuple(a.spec), steps=a.steps, threads=a.threads, workers=a.workers)
+    plan = Plan(
+        tuple(a.spec), steps=a.steps, first=a.first, rate=a.rate, threads=a.threads, workers=a.workers
+    )
     train(pictures, pack, folder, plan, Recipe(size=a.size, batch=a.batch, mosaic=a.mosaic, seed=a.seed))
 
 
@@ -137,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = with_data(command("train", _train, "train, or go on"))
     sub.add_argument("--spec", nargs="+", default=["veil-s", "veil-n"], help="the first one's steps count")
     sub.add_argument("--steps", type=int, default=60_000)
+    sub.add_argument("--first", type=int, default=0, help="step at which the cosine begins")
+    sub.add_argument("--rate", type=float, default=2e-3, help="the cosine's top")
     sub.add_argument("--threads", type=int, default=2)
     sub.add_argument("--workers", type=int, default=1)
     sub.add_argument("--size", type=int, default=320)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -29,7 +30,8 @@ from veil_models.sampler import Recipe, Sampler
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A training run. `steps` is the length of the cosine; it may be changed when resuming.
+    """A training run. `steps` is the end of the cosine, `first` its beginning (for a run that goes on from
+    weights with a cosine of its own); both may be changed when resuming.
 
     The first of `specs` leads: its steps are counted. The others learn from every `others_every`-th of its
     batches, which costs less than a second stream of pictures.
@@ -38,6 +40,7 @@ class Plan:
     specs: tuple[str, ...] = ("veil-s",)
     others_every: int = 1
     steps: int = 25_000
+    first: int = 0
     rate: float = 2e-3
     decay: float = 0.02
     warmup: int = 300
@@ -64,11 +67,18 @@ class Stream(IterableDataset[dict[str, Any]]):
         return Sampler(pictures, pack, recipe).batches(0 if info is None else info.id, first)
 
 
+@functools.cache
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16; a CPU that emulates it is ten times slower than in float32."""
+    return device.type != "cpu" or bool(torch.cpu._is_avx512_bf16_supported())
+
+
 def rate_at(step: int, plan: Plan) -> float:
     """Linear warm-up, then a cosine to 2 % of the top rate."""
-    if step < plan.warmup:
-        return plan.rate * (step + 1) / plan.warmup
-    share = min(1.0, (step - plan.warmup) / max(1, plan.steps - plan.warmup))
+    done = step - plan.first
+    if done < plan.warmup:
+        return plan.rate * max(1, done + 1) / plan.warmup
+    share = min(1.0, (done - plan.warmup) / max(1, plan.steps - plan.first - plan.warmup))
     return plan.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
@@ -95,7 +105,7 @@ class Student:
         """One step on a batch; returns the classification and the box loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * min(1.0, (self.step + 1) / plan.warmup)
-        with torch.autocast(image.device.type, torch.bfloat16):
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=has_bfloat16(image.device)):
             out = self.net(image)
         classification, box = loss(out, batch, centre)
         self.optimizer.zero_grad(set_to_none=True)
