@@ -20,6 +20,7 @@ from veil.audit.log import EventLog, EventSink, note_fault
 from veil.audit.tally import Tally
 from veil.capture.open import open_source
 from veil.capture.paced import PacedSource
+from veil.capture.rtsp import RtspSource
 from veil.config import CameraConfig, Config
 from veil.config_secrets import with_password
 from veil.detect.detector import Detector, load_detector
@@ -46,6 +47,7 @@ from veil.timeline import LiveTimeline
 from veil.track.tracker import Tracker
 
 _PATIENCE_S = 5.0
+_CATCH_UP_S = 5.0
 _STATE_INTERVAL_S = 1.0
 _SLATE_SIZE = (1280, 720)
 
@@ -168,7 +170,7 @@ def _live_pipeline(
             source=source if source.is_live else PacedSource(source, clock),
             analyser=Analyser(guard, Tracker(camera.tracker, detector.thresholds), stats),
             emitter=emitter,
-            way=LiveWay(stats),
+            way=LiveWay(stats, _CATCH_UP_S if isinstance(source, RtspSource) else 0.0),
             stats=stats,
             log=log,
             clock=clock,

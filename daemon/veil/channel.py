@@ -45,6 +45,11 @@ class _Channel(Generic[T]):
             self._changed.notify_all()
             return item
 
+    def wait_for_room(self, most: int, timeout_s: float) -> None:
+        """Until fewer than `most` items wait, it is closed, or the time is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._items) < most, timeout_s)
+
     def close(self) -> None:
         """No more items come; what is inside can still be read."""
         with self._changed:

@@ -100,16 +100,33 @@ class Way(Protocol):
 class LiveWay(Latest[RawFrame]):
     """Six frames at most; older ones are dropped, before masking, and counted.
 
-    A fifth of a second at 30 frames a second: for as long cameras that start together, or a machine that does
-    something else, hold a detector up that is fast enough otherwise. It then catches up.
+    A fifth of a second at 30 frames a second: for as long a machine that does something else may hold up a
+    detector that is fast enough otherwise. It then catches up.
+
+    Args:
+        patience_s: for so long after a connection capture waits for the detector instead. A network camera's
+            first packets come all at once, when the library has seen enough of them, and wait undecoded at no
+            cost.
     """
 
-    def __init__(self, stats: CameraStats) -> None:
+    def __init__(self, stats: CameraStats, patience_s: float = 0.0) -> None:
         def drop(raw: RawFrame) -> None:
             raw.release()
             stats.dropped(str(DropReason.DETECTOR_SLOW))
 
         super().__init__(_MOST_BEHIND, drop)
+        self._patience_s = patience_s
+        self._epoch = -1
+        self._patient_until = 0.0
+
+    def put(self, item: RawFrame) -> None:
+        if self._patience_s:
+            now = time.monotonic()
+            if item.info.epoch != self._epoch:
+                self._epoch, self._patient_until = item.info.epoch, now + self._patience_s
+            if now < self._patient_until:
+                self.wait_for_room(1, self._patient_until - now)
+        super().put(item)
 
 
 class FileWay(Reliable[RawFrame]):

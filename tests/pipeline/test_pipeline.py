@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from oracle import OracleDetector
 from pipeline.output_made import Notes
 from veil.analyse import Analysed, Analyser
 from veil.capture.source import DropReason, Source
+from veil.channel import ChannelClosedError
 from veil.detect.guard import DetectorGuard
 from veil.domain.clock import SystemClock
 from veil.errors import LogError, PipelineError
@@ -150,6 +152,38 @@ def test_the_live_way_drops_the_oldest_frame_and_counts_it() -> None:
     assert [raw.info.sequence for raw in way.drain()] == [2, 3, 4, 5, 6, 7]
     assert stats.snapshot().dropped == {str(DropReason.DETECTOR_SLOW): 2}
     assert pool.free == 2
+
+
+def test_what_a_network_camera_sends_at_first_waits_for_the_detector() -> None:
+    stats, pool = CameraStats(), SlotPool(64, 48, 12)
+    from frames_made import info, noise
+
+    way = LiveWay(stats, patience_s=0.5)
+    taken: list[int] = []
+
+    def take() -> None:
+        with suppress(ChannelClosedError):
+            while True:
+                if (raw := way.get(1.0)) is not None:
+                    time.sleep(0.01)
+                    taken.append(raw.info.sequence)
+                    raw.release()
+
+    reader = threading.Thread(target=take)
+    reader.start()
+    for number in range(12):
+        way.put(noise(pool, info(number)))
+    way.close()
+    reader.join()
+    assert taken == list(range(12))
+    assert not stats.snapshot().dropped
+    # Nobody takes any: once patience is over, the oldest goes, as ever.
+    way = LiveWay(stats, patience_s=0.2)
+    begun = time.monotonic()
+    for number in range(8):
+        way.put(noise(pool, info(number)))
+    assert [raw.info.sequence for raw in way.drain()] == [2, 3, 4, 5, 6, 7]
+    assert time.monotonic() - begun < 5
 
 
 def test_a_slow_way_out_drops_frames_before_masking_and_counts_every_one() -> None:
