@@ -114,6 +114,9 @@ def anonymize(
 ) -> None:
     """Write anonymized copies of files. An output has its name only once it is complete."""
     require_input(source)
+    from veil.host.memory import load_without_search
+
+    load_without_search()
     from veil.anonymize import plan
     from veil.cli_anonymize import anonymize_files
     from veil.host.secrecy import forbid_memory_dumps

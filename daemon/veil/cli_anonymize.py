@@ -5,46 +5,49 @@ from __future__ import annotations
 import math
 import signal
 import sys
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import cv2
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
-from veil.anonymize import Anonymizer, Job, frames_of
+from veil.anonymize import Anonymizer, Job, Progress
 from veil.audit.log import EventLog, Unlogged
 from veil.command_line import complain
 from veil.config import CameraConfig
 from veil.detect.detector import EveryTile, load_detector
 from veil.domain.clock import SystemClock
 from veil.errors import VeilError
+from veil.host.memory import set_aside_what_is_loaded
 from veil.host.turns import take_short_turns
 
 
-class _FrameRate(ProgressColumn):
-    """Frames a second."""
+class _Bars(Protocol):
+    """What is seen of the work while it is done."""
 
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.0f} fps")
+    def of(self, job: Job) -> Progress: ...
 
 
-def _moved(bar: Progress, task: TaskID, done: int) -> None:
-    bar.update(task, completed=done)
+class _NoBars:
+    """Where nobody looks."""
+
+    def of(self, job: Job) -> Progress:
+        del job
+        return lambda _: None
+
+
+@contextmanager
+def _bars() -> Iterator[_Bars]:
+    """A bar for each file on a terminal. What draws it is loaded only there: a tenth of the start."""
+    if not sys.stderr.isatty():
+        yield _NoBars()
+        return
+    from veil.progress_bars import bars
+
+    with bars() as shown:
+        yield shown
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
@@ -63,14 +66,6 @@ def anonymize_files(jobs: list[Job], settings: CameraConfig, evidence: Path | No
     take_short_turns()
     cv2.setNumThreads(1)
     clock = SystemClock()
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        _FrameRate(),
-        TimeRemainingColumn(),
-    )
     failed: list[VeilError] = []
     with ExitStack() as scope:
         log = (
@@ -82,11 +77,11 @@ def anonymize_files(jobs: list[Job], settings: CameraConfig, evidence: Path | No
         unhurried = settings.detector.model_copy(update={"time_budget_ms": math.inf})
         detector = scope.enter_context(load_detector(unhurried))
         worker = Anonymizer(settings, detector, log, clock, still_detector=EveryTile(detector))
-        bar = scope.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
+        shown = scope.enter_context(_bars())
+        set_aside_what_is_loaded()
         for job in jobs:
-            task = bar.add_task(job.source.name, total=frames_of(job))
             try:
-                result = worker.run(job, partial(_moved, bar, task))
+                result = worker.run(job, shown.of(job))
             except VeilError as error:
                 if len(jobs) == 1:
                     raise
