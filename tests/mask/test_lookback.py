@@ -281,6 +281,49 @@ def test_one_sure_sighting_is_enough_for_the_whole_reach() -> None:
     assert tails(frames) == [1, 2, 3, 4, 5, 6], "when frame 0 leaves, the sure one is not known"
 
 
+def candidate(track: Track) -> Track:
+    return replace(track, is_confirmed=False)
+
+
+def test_a_candidate_masks_only_once_it_is_known_to_be_confirmed() -> None:
+    """Candidate in frames 0 and 2, confirmed in 6: frames 0 (too long ago) and what no later frame confirms
+    stay open, the rest of its past is covered."""
+    window = lookback()
+    nowhere = candidate(seen(2, PLACE.shifted(400, 0), 0))
+    window.push(0, 0, (candidate(seen(1, PLACE, 0)), nowhere))
+    window.push(1, 100 * MS, (candidate(held(1, PLACE, 0)), nowhere))
+    window.push(2, 200 * MS, (candidate(seen(1, PLACE, 200)),))
+    for number in range(3, 6):
+        window.push(number, number * 100 * MS, (candidate(held(1, PLACE, 200)),))
+    assert window.take(0) == ()
+    window.push(6, 600 * MS, (seen(1, PLACE, 600),))
+    for number in range(1, 7):
+        assert [target.track_id for target in window.take(number)] == [1], number
+
+
+def test_a_candidate_of_later_frames_does_not_reach_back() -> None:
+    window = lookback()
+    window.push(0, 0, ())
+    window.push(1, 100 * MS, (candidate(seen(1, PLACE, 100)),))
+    assert window.take(0) == ()
+    assert window.take(1) == ()
+
+
+def test_without_look_back_a_candidate_masks_nothing() -> None:
+    window = lookback(0)
+    window.push(0, 0, (candidate(seen(1, PLACE, 0)), seen(2, PLACE.shifted(300, 0), 0)))
+    assert [target.track_id for target in window.take(0)] == [2]
+
+
+def test_a_head_does_not_hold_the_face_of_a_candidate() -> None:
+    window = lookback(0)
+    head, face = Box(100, 100, 200, 220), Box(120, 140, 180, 210)
+    window.push(0, 0, (seen(1, head, 0, HEAD), candidate(seen(2, face, 0))))
+    window.push(1, 33 * MS, (seen(1, head, 33, HEAD),))
+    window.take(0)
+    assert [target.kind for target in window.take(1)] == [HEAD]
+
+
 speeds = st.floats(-12, 12)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -48,10 +49,15 @@ def test_first_hit_masks_at_once() -> None:
     assert contains(track.box, track.detected)
 
 
+def masked(tracks: Sequence[Track]) -> list[Track]:
+    return [track for track in tracks if track.is_confirmed]
+
+
 def test_low_scores_extend_but_do_not_start() -> None:
     mine = tracker()
-    assert mine.update([face(100, score=0.3)], 0) == ()
+    assert masked(mine.update([face(100, score=0.3)], 0)) == []
     (first,) = mine.update([face(100, score=0.6)], 33 * MS)
+    assert first.is_confirmed
     (second,) = mine.update([face(102, score=0.2)], 66 * MS)
     assert second.track_id == first.track_id
     assert second.state is TrackState.SEEN
@@ -62,10 +68,59 @@ def test_low_scores_extend_but_do_not_start() -> None:
 
 def test_small_detections_extend_but_do_not_start() -> None:
     mine = tracker()
-    assert mine.update([face(100, size=5)], 0) == ()
+    assert masked(mine.update([face(100, size=5)], 0)) == []
     mine.update([face(100, size=7)], 33 * MS)
     (track,) = mine.update([face(101, size=5)], 66 * MS)
     assert track.state is TrackState.SEEN
+    assert track.is_confirmed
+
+
+def test_a_candidate_is_the_track_that_a_first_hit_confirms() -> None:
+    mine = tracker()
+    (candidate,) = mine.update([face(100, score=0.3)], 0)
+    (still,) = mine.update([face(101, score=0.25)], 33 * MS)
+    (track,) = mine.update([face(102, score=0.5)], 66 * MS)
+    assert (candidate.track_id, candidate.is_confirmed) == (still.track_id, still.is_confirmed)
+    assert not candidate.is_confirmed
+    assert (track.track_id, track.is_confirmed, track.first_seen_ns) == (candidate.track_id, True, 0)
+
+
+def test_a_candidate_that_is_not_seen_again_is_soon_forgotten() -> None:
+    mine = tracker(hold_s=1.0)
+    mine.update([face(100, score=0.3)], 0)
+    assert len(mine.update([], 200 * MS)) == 1
+    assert mine.update([], 201 * MS) == ()
+
+
+def test_a_first_hit_beside_a_candidate_masks_at_once() -> None:
+    """It repeats the weak box that the candidate took, and must not be lost in it."""
+    mine = tracker()
+    mine.update([face(100, score=0.3)], 0)
+    tracks = mine.update([face(100, score=0.45), face(103, score=0.6)], 33 * MS)
+    assert covered(tuple(masked(tracks)), Box(103, 100, 143, 140))
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.floats(0.2, 1.0), st.integers(4, 60)), max_size=12))
+def test_whatever_is_beside_it_a_strong_detection_is_masked_in_its_frame(
+    found: list[tuple[int, float, int]],
+) -> None:
+    mine = tracker()
+    for frame in range(4):
+        seen = [face(10.0 * x + frame, size=size, score=score) for x, score, size in found[frame:]]
+        tracks = tuple(masked(mine.update(seen, frame * 33 * MS)))
+        for one in seen:
+            if one.score >= 0.5 and one.box.width >= 6:
+                assert covered(tracks, one.box), (frame, one)
+
+
+def test_candidates_never_push_out_what_is_confirmed() -> None:
+    mine = tracker()
+    strong = [face(50.0 * n, y=0) for n in range(MAX_TRACKS)]
+    mine.update(strong, 0)
+    weak = [face(50.0 * n, y=500, score=0.3) for n in range(MAX_TRACKS)]
+    for frame in range(1, 6):
+        mine.update(weak, frame * 33 * MS)
+    assert len(masked(mine.update([], 200 * MS))) == MAX_TRACKS
 
 
 def test_hold_is_in_seconds_not_frames() -> None:

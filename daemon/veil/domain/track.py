@@ -35,6 +35,8 @@ class Track:
         score: of the last detection.
         first_seen_ns, last_seen_ns: media time.
         is_sure: whether any detection of it so far was (`Detection.is_sure`).
+        is_confirmed: whether any detection of it so far scored enough to mask; before, it is a candidate that
+            masks nothing, and what the look-back covers once it is confirmed.
     """
 
     track_id: int
@@ -46,6 +48,7 @@ class Track:
     first_seen_ns: int
     last_seen_ns: int
     is_sure: bool = True
+    is_confirmed: bool = True
 
 
 @final
@@ -58,7 +61,7 @@ class TrackTable(Table[Track]):
         detected: the detections' own boxes, NaN where a track is held.
         scores: of the last detections.
         first_seen_ns, last_seen_ns: media time, int64.
-        sure: whether any detection so far was, bool.
+        sure, confirmed: whether any detection so far was (`Track`), bool.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class TrackTable(Table[Track]):
         first_seen_ns: NDArray[np.int64],
         last_seen_ns: NDArray[np.int64],
         sure: NDArray[np.bool_],
+        confirmed: NDArray[np.bool_],
     ) -> None:
         self.ids = ids
         self.kinds = kinds
@@ -80,6 +84,7 @@ class TrackTable(Table[Track]):
         self.first_seen_ns = first_seen_ns
         self.last_seen_ns = last_seen_ns
         self.sure = sure
+        self.confirmed = confirmed
 
     @classmethod
     def of(cls, tracks: Sequence[Track]) -> TrackTable:
@@ -96,6 +101,7 @@ class TrackTable(Table[Track]):
             np.array([track.first_seen_ns for track in tracks], np.int64),
             np.array([track.last_seen_ns for track in tracks], np.int64),
             np.array([track.is_sure for track in tracks], np.bool_),
+            np.array([track.is_confirmed for track in tracks], np.bool_),
         )
 
     def __len__(self) -> int:
@@ -106,16 +112,33 @@ class TrackTable(Table[Track]):
         """Which tracks a detection of this frame belongs to."""
         return ~np.isnan(self.detected[:, 0])
 
+    def rows(self, chosen: NDArray[np.bool_]) -> TrackTable:
+        """Those rows alone; itself where that is all."""
+        if chosen.all():
+            return self
+        return TrackTable(
+            self.ids[chosen],
+            self.kinds[chosen],
+            self.boxes[chosen],
+            self.detected[chosen],
+            self.scores[chosen],
+            self.first_seen_ns[chosen],
+            self.last_seen_ns[chosen],
+            self.sure[chosen],
+            self.confirmed[chosen],
+        )
+
     def ids_by_class(self) -> Mapping[str, list[int]]:
-        """Of each class that is there."""
-        ids = {str(kind): self.ids[self.kinds == code].tolist() for code, kind in enumerate(KINDS)}
+        """Of the confirmed ones, of each class that is there."""
+        known = self.confirmed
+        ids = {str(kind): self.ids[known & (self.kinds == code)].tolist() for code, kind in enumerate(KINDS)}
         return {kind: of_kind for kind, of_kind in ids.items() if of_kind}
 
     def _made(self) -> tuple[Track, ...]:
         integers = (self.ids, self.kinds, self.first_seen_ns, self.last_seen_ns)
         ids, kinds, first_ns, last_ns = (column.tolist() for column in integers)
         boxes, detected, scores = self.boxes.tolist(), self.detected.tolist(), self.scores.tolist()
-        sure = self.sure.tolist()
+        sure, confirmed = self.sure.tolist(), self.confirmed.tolist()
         return tuple(
             Track(
                 ids[row],
@@ -127,6 +150,7 @@ class TrackTable(Table[Track]):
                 first_ns[row],
                 last_ns[row],
                 sure[row],
+                confirmed[row],
             )
             for row, is_seen in enumerate(self.seen.tolist())
         )

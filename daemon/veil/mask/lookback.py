@@ -165,7 +165,12 @@ class LookBack:
         if not self._pending or self._pending[0].sequence != sequence:
             raise PipelineError(f"frame {sequence} does not wait in the look-back")
         frame = self._pending.popleft()
-        targets = TargetTable.joined([*self._targets(frame), self._heads.targets(frame.tracks)])
+        later = [one for one in self._pending if one.epoch == frame.epoch] if self._lookback_ns else []
+        believed = _believed([frame, *later])
+        tracks = frame.tracks.rows(_among(frame.tracks.ids, believed))
+        targets = TargetTable.joined(
+            [*self._targets(frame, tracks, later, believed), self._heads.targets(tracks)]
+        )
         self._leave(frame)
         return targets
 
@@ -181,12 +186,13 @@ class LookBack:
             self._past.popleft()
         self._last_seen = self._last_seen.and_of(frame, self._hold_ns)
 
-    def _targets(self, frame: _Waiting) -> tuple[TargetTable, ...]:
-        """Those of the frame's own tracks, and those of tracks that are first seen in a later frame."""
-        tracks = frame.tracks
+    def _targets(
+        self, frame: _Waiting, tracks: TrackTable, later: Sequence[_Waiting], believed: Ints
+    ) -> tuple[TargetTable, ...]:
+        """Those of `tracks`, the frame's own, and those of tracks first seen in a later frame that are
+        `believed`."""
         if not self._lookback_ns:
             return (TargetTable(tracks.kinds, tracks.boxes, tracks.scores, tracks.ids),)
-        later = [one for one in self._pending if one.epoch == frame.epoch]
         past = [one for one in self._past if one.epoch == frame.epoch]
         found = places(
             self._around(frame, past, later),
@@ -194,12 +200,14 @@ class LookBack:
             reach_s=self._lookback_ns / NANOSECONDS,
             growth_per_s=self._growth_per_s,
         )
-        masked = ~self._ended(frame, later, found)
-        return _targets_of(tracks, found, masked), self._targets_ahead(frame, found, later)
+        masked = ~self._ended(frame, tracks, later, found)
+        ahead = ~_among(found.ids, frame.tracks.ids) & _among(found.ids, believed)
+        return _targets_of(tracks, found, masked), self._targets_ahead(frame, found, ahead, later)
 
-    def _ended(self, frame: _Waiting, later: Sequence[_Waiting], found: Places) -> NDArray[np.bool_]:
-        """Which tracks of `frame` are not masked any more: long not seen, and not seen again either."""
-        tracks = frame.tracks
+    def _ended(
+        self, frame: _Waiting, tracks: TrackTable, later: Sequence[_Waiting], found: Places
+    ) -> NDArray[np.bool_]:
+        """Which `tracks` of `frame` are not masked any more: long not seen, and not seen again either."""
         known_ns = 0
         for one in later:
             if not one.looked:
@@ -209,9 +217,11 @@ class LookBack:
         over = frame.time_ns - tracks.last_seen_ns > np.maximum(tail_ns, self._hold_ns - known_ns)
         return over & ~tracks.seen & ~_among(tracks.ids, found.ids)
 
-    def _targets_ahead(self, frame: _Waiting, found: Places, later: Sequence[_Waiting]) -> TargetTable:
-        """Of the tracks in `found` that the frame itself does not have, in the order in which they come."""
-        new = np.flatnonzero(~_among(found.ids, frame.tracks.ids))
+    def _targets_ahead(
+        self, frame: _Waiting, found: Places, ahead: NDArray[np.bool_], later: Sequence[_Waiting]
+    ) -> TargetTable:
+        """Of those tracks in `found` that come `ahead`, in the order in which they come."""
+        new = np.flatnonzero(ahead)
         if not len(new):
             return TargetTable.of(())
         coming, first, row = np.unique(
@@ -244,6 +254,11 @@ class LookBack:
             ),
             np.concatenate([known.shapes[lost], *(one.shapes for one in frames)]),
         )
+
+
+def _believed(frames: Sequence[_Waiting]) -> Ints:
+    """Ids of the tracks that are confirmed in any of `frames`: a candidate's past counts once it is one."""
+    return np.concatenate([one.tracks.ids[one.tracks.confirmed] for one in frames])
 
 
 def _among(ids: Ints, some: Ints) -> NDArray[np.bool_]:

@@ -34,6 +34,7 @@ TRACK = np.dtype(
         ("score", np.float64),
         ("hits", np.int64),
         ("sure", np.bool_),
+        ("confirmed", np.bool_),
         ("first_ns", np.int64),
         ("last_ns", np.int64),
     ]

@@ -21,6 +21,10 @@ MAX_TRACKS = 512
 """What is remembered at most. More detections than that are masked in their frame, and not held."""
 FURTHEST = 1e6
 """Coordinates are clipped to it, in pixels, so that extreme boxes can be computed with."""
+MAX_CANDIDATES = 64
+"""Candidates that begin in one frame at most, the best ones: they cost time, and most come to nothing."""
+CANDIDATE_HOLD_NS = NANOSECONDS // 5
+"""For how long a candidate is remembered that is not seen again."""
 TRAIL = 0.5
 """A held box also covers an object that goes on at this share of its speed."""
 
@@ -30,11 +34,13 @@ _EVERYTHING = ClassThresholds(score=0.0, low=0.0)
 class Tracker:
     """Follows what the detector finds in one camera. Pure: the media time is given, nothing is read.
 
-    A first hit at or above `score` is a track at once. Scores down to `low` extend tracks. A track not seen
-    is held for `hold_s` seconds of media time; its box follows its motion, stretches back to where it would
-    be if it slowed down, and grows on each side by `growth_per_s` of its size a second. A seen track's box
-    is the union of detection and smoothed prediction. Where a track is found again only near where it was
-    expected, the expected place stays held as a track of its own: somebody may still be there.
+    A first hit at or above `score` is a track at once. Scores down to `low` extend tracks, forwards and, by
+    way of candidates, backwards: what scores less than `score` and belongs to no track begins a candidate,
+    which masks nothing, and which the first hit at or above `score` confirms. A track not seen is held for
+    `hold_s` seconds of media time (a candidate for less); its box follows its motion, stretches back to where
+    it would be if it slowed down, and grows on each side by `growth_per_s` of its size a second. A seen
+    track's box is the union of detection and smoothed prediction. Where a track is found again only near
+    where it was expected, the expected place stays held as a track of its own: somebody may still be there.
 
     Args:
         config: hold, growth, matching, smoothing.
@@ -70,7 +76,8 @@ class Tracker:
             self.reset()
         before_ns = now_ns if self._now_ns is None else self._now_ns
         self._now_ns = now_ns
-        self._rows = self._rows[now_ns - self._rows["last_ns"] <= self._hold_ns]
+        hold_ns = np.where(self._rows["confirmed"], self._hold_ns, min(CANDIDATE_HOLD_NS, self._hold_ns))
+        self._rows = self._rows[now_ns - self._rows["last_ns"] <= hold_ns]
         motion.predict(self._rows, (now_ns - before_ns) / NANOSECONDS)
 
         found = found.rows(found.scores >= self._low[found.kinds])
@@ -79,7 +86,8 @@ class Tracker:
         tracks = self._tracks(self._assign(found, strong, now_ns), now_ns)
         if len(self._rows) > MAX_TRACKS:
             # what was too much to remember has been masked, and is forgotten
-            self._rows = self._rows[np.argsort(-self._rows["last_ns"], kind="stable")[:MAX_TRACKS]]
+            order = np.lexsort((-self._rows["last_ns"], ~self._rows["confirmed"]))
+            self._rows = self._rows[order[:MAX_TRACKS]]
         return tracks
 
     def _assign(self, found: DetectionTable, strong: NDArray[np.bool_], now_ns: int) -> Floats:
@@ -106,11 +114,12 @@ class Tracker:
         )
         corrected["score"] = found.scores[matched]
         corrected["sure"] |= found.sure[matched]
+        corrected["confirmed"] |= strong[matched]
         self._rows[pairs.tracks] = corrected
 
         owner = np.full(len(found), -1, np.int64)
         owner[matched] = pairs.tracks
-        if (strong & (owner < 0)).any():
+        if (owner < 0).any():
             detected = self._start(found, owner, considered, strong, detected, now_ns)
         if len(ghosts):
             ghosts["id"] = self._ids(len(ghosts))
@@ -127,21 +136,25 @@ class Tracker:
         detected: Floats,
         now_ns: int,
     ) -> Floats:
-        """Rows for strong detections without an `owner` row; those that only repeat another widen its box."""
-        loose = strong & (owner < 0)
+        """Rows for detections without an `owner` row. Strong ones that repeat another widen its box, which then
+        masks; weak ones that do are left out."""
+        loose = owner < 0
         kinds, boxes, scores = found.kinds, found.boxes, found.scores
-        known = considered[loose[considered] | (owner[considered] >= 0)]
-        original = np.arange(len(boxes))
+        weak = considered[(loose & ~strong)[considered]][:MAX_CANDIDATES]
+        known = np.concatenate([considered[strong[considered] | ~loose[considered]], weak])
+        # strong ones that were too many to look at are masked in their frame all the same
+        original = np.where(strong, np.arange(len(boxes)), -1)
         original[known] = known[duplicates(kinds[known], boxes[known], scores[known], owner[known] >= 0)]
         first = np.flatnonzero(loose & (original == np.arange(len(boxes))))
         owner[first] = len(self._rows) + np.arange(len(first))
         started = motion.born(kinds[first], boxes[first], scores[first], noise=self._noise, now_ns=now_ns)
         started["id"] = self._ids(len(first))
-        started["sure"] = found.sure[first]
+        started["sure"], started["confirmed"] = found.sure[first], strong[first]
         self._rows = np.concatenate([self._rows, started])
         detected = np.concatenate([detected, boxes[first]])
-        again = np.flatnonzero(original != np.arange(len(boxes)))
+        again = np.flatnonzero(strong & loose & (original >= 0) & (original != np.arange(len(boxes))))
         rows = owner[original[again]]
+        self._rows["confirmed"][rows] = True
         np.minimum.at(detected[:, :2], rows, boxes[again, :2])
         np.maximum.at(detected[:, 2:], rows, boxes[again, 2:])
         return detected
@@ -159,7 +172,8 @@ class Tracker:
             [np.fmin(carried[:, :2], detected[:, :2]), np.fmax(carried[:, 2:], detected[:, 2:])], axis=1
         )
         # copies: the rows move on, the table stays
-        columns = {name: rows[name].copy() for name in ("id", "kind", "score", "first_ns", "last_ns", "sure")}
+        columns = {name: rows[name].copy() for name in ("id", "kind", "score", "first_ns", "last_ns")}
+        columns |= {name: rows[name].copy() for name in ("sure", "confirmed")}
         return TrackTable(
             columns["id"],
             columns["kind"],
@@ -169,6 +183,7 @@ class Tracker:
             columns["first_ns"],
             columns["last_ns"],
             columns["sure"],
+            columns["confirmed"],
         )
 
 
