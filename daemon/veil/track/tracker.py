@@ -136,8 +136,8 @@ class Tracker:
         detected: Floats,
         now_ns: int,
     ) -> Floats:
-        """Rows for detections without an `owner` row. Strong ones that repeat another widen its box, which then
-        masks; weak ones that do are left out."""
+        """Rows for detections without an `owner` row. A strong one that repeats another widens its box, which
+        then masks; weak ones that do are left out."""
         loose = owner < 0
         kinds, boxes, scores = found.kinds, found.boxes, found.scores
         weak = considered[(loose & ~strong)[considered]][:MAX_CANDIDATES]
