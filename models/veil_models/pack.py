@@ -65,7 +65,8 @@ def build_pack(pictures: Dataset, folder: Path, workers: int) -> Pack:
     if not (index.exists() and json.loads(index.read_text()) == names):
         folder.mkdir(parents=True, exist_ok=True)
         sizes = [p.height * p.width * 3 for p in pictures]
-        target = folder / "pixels.bin"
+        # what reads the pack of another data folder goes on with the old file
+        target = folder / "pixels.part"
         with target.open("wb") as stream:
             stream.truncate(sum(sizes))
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -76,6 +77,8 @@ def build_pack(pictures: Dataset, folder: Path, workers: int) -> Pack:
         with ProcessPoolExecutor(workers) as pool:
             for _ in pool.map(_decode, jobs, chunksize=32):
                 pass
+        index.unlink(missing_ok=True)
+        target.rename(folder / "pixels.bin")
         index.write_text(json.dumps(names))
     return open_pack(pictures, folder)
 
