@@ -87,12 +87,17 @@ class Latest(_Channel[T]):
         with self._changed:
             if self._closed:
                 raise ChannelClosedError("the channel is closed")
-            if len(self._items) >= self._bound:
+            if self._is_full_for(item):
                 lost = self._items.popleft()
             self._items.append(item)
             self._changed.notify_all()
         if lost is not None:
             self._dropped(lost)
+
+    def _is_full_for(self, item: T) -> bool:
+        """Whether the oldest item has to go. Called with the lock held."""
+        del item
+        return len(self._items) >= self._bound
 
 
 class Reliable(_Channel[T]):

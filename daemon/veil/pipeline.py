@@ -23,6 +23,7 @@ from veil.frames.raw import RawFrame
 from veil.stats import CameraStats
 
 _MOST_BEHIND = 6
+_OLDEST_NS = NANOSECONDS // 5
 _SLOTS_BESIDE_LOOKBACK = 6 + _MOST_BEHIND
 _MOST_SLOTS = 512
 
@@ -98,10 +99,11 @@ class Way(Protocol):
 
 
 class LiveWay(Latest[RawFrame]):
-    """Six frames at most; older ones are dropped, before masking, and counted.
+    """Six frames at most, and two that lie further apart than a fifth of a second; older ones are dropped,
+    before masking, and counted.
 
-    A fifth of a second at 30 frames a second: for as long a machine that does something else may hold up a
-    detector that is fast enough otherwise. It then catches up.
+    For as long a machine that does something else may hold up a detector that is fast enough otherwise. It
+    then catches up.
 
     Args:
         patience_s: for so long after a connection capture waits for the detector instead. A network camera's
@@ -127,6 +129,11 @@ class LiveWay(Latest[RawFrame]):
             if now < self._patient_until:
                 self.wait_for_room(1, self._patient_until - now)
         super().put(item)
+
+    def _is_full_for(self, item: RawFrame) -> bool:
+        waiting = self._items
+        is_old = len(waiting) > 1 and item.info.captured_ns - waiting[0].info.captured_ns > _OLDEST_NS
+        return is_old or super()._is_full_for(item)
 
 
 class FileWay(Reliable[RawFrame]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 import time
@@ -152,6 +153,18 @@ def test_the_live_way_drops_the_oldest_frame_and_counts_it() -> None:
     assert [raw.info.sequence for raw in way.drain()] == [2, 3, 4, 5, 6, 7]
     assert stats.snapshot().dropped == {str(DropReason.DETECTOR_SLOW): 2}
     assert pool.free == 2
+
+
+def test_frames_of_a_slow_camera_wait_no_longer_than_those_of_a_fast_one() -> None:
+    stats, pool = CameraStats(), SlotPool(64, 48, 8)
+    from frames_made import info, noise
+
+    way = LiveWay(stats)
+    for number in range(8):
+        about = info(number)
+        way.put(noise(pool, dataclasses.replace(about, captured_ns=about.captured_ns * 4)))
+    assert [raw.info.sequence for raw in way.drain()] == [6, 7]
+    assert stats.snapshot().dropped == {str(DropReason.DETECTOR_SLOW): 6}
 
 
 def test_what_a_network_camera_sends_at_first_waits_for_the_detector() -> None:
