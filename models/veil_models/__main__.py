@@ -54,7 +54,13 @@ def _train(a: argparse.Namespace) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(start, folder / start.name)
     plan = Plan(
-        tuple(a.spec), steps=a.steps, first=a.first, rate=a.rate, threads=a.threads, workers=a.workers
+        tuple(a.spec),
+        steps=a.steps,
+        first=a.first,
+        rate=a.rate,
+        average=a.average,
+        threads=a.threads,
+        workers=a.workers,
     )
     train(pictures, pack, folder, plan, Recipe(size=a.size, batch=a.batch, mosaic=a.mosaic, seed=a.seed))
 
@@ -141,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--steps", type=int, default=60_000)
     sub.add_argument("--first", type=int, default=0, help="step at which the cosine begins")
     sub.add_argument("--rate", type=float, default=2e-3, help="the cosine's top")
+    sub.add_argument("--average", type=float, default=0.9995, help="what is kept of the average each step")
     sub.add_argument("--threads", type=int, default=2)
     sub.add_argument("--workers", type=int, default=1)
     sub.add_argument("--size", type=int, default=320)
