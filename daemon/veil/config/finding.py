@@ -82,7 +82,7 @@ class DetectorConfig(Section):
     )
     tile_overlap: int = Field(64, ge=0, le=256, description="pixels that neighbouring tiles share")
     time_budget_ms: float = Field(
-        25.0, gt=0, le=1000, description="milliseconds a frame; over it a frame gets fewer tiles"
+        25.0, gt=0, le=1000, description="milliseconds a frame; over it, or late, a frame gets fewer tiles"
     )
     deadline_ms: float = Field(
         400.0, gt=0, le=5000, description="milliseconds; a later answer hides the whole frame"
