@@ -21,7 +21,7 @@ MAX_TRACKS = 512
 """What is remembered at most. More detections than that are masked in their frame, and not held."""
 FURTHEST = 1e6
 """Coordinates are clipped to it, in pixels, so that extreme boxes can be computed with."""
-MAX_CANDIDATES = 64
+MAX_CANDIDATES = 16
 """Candidates that begin in one frame at most, the best ones: they cost time, and most come to nothing."""
 CANDIDATE_HOLD_NS = NANOSECONDS // 5
 """For how long a candidate is remembered that is not seen again."""
