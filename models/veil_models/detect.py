@@ -17,7 +17,7 @@ from veil_models.graph import BOX_OF, IMAGE, STRIDES, outputs
 from veil_models.pack import Pixels
 from veil_models.teachers import Teacher, pad_to
 
-NMS_IOU = 0.45
+NMS_IOU = 0.35
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def test_without_a_file_the_defaults_hold() -> None:
     config = load_config(None, {})
     assert config.cameras == {}
     assert config.rtsp.port == 8554
-    assert config.defaults.mask.plate.margin == 0.12
+    assert config.defaults.mask.plate.margin == 0.09
     assert config.camera_for("x", "clip.mp4").mask == config.defaults.mask
 
 
@@ -50,7 +50,7 @@ def test_camera_section_overrides_single_keys_of_the_defaults(load: Load) -> Non
 
 def test_partial_policy_keeps_the_default_of_its_class(load: Load) -> None:
     mask = load("[mask.plate]\noperator = 'blur'\n" + CAMERA).cameras["front"].mask
-    assert (mask.plate.operator, mask.plate.margin) == ("blur", 0.12)
+    assert (mask.plate.operator, mask.plate.margin) == ("blur", 0.09)
 
 
 def test_environment_wins_over_the_file_but_not_over_a_camera(load: Load) -> None:

@@ -74,9 +74,9 @@ class MaskConfig(Section):
         le=10,
         description="the same, and seconds before it is first seen, for what is large and never scored well",
     )
-    face: PolicyConfig = Field(PolicyConfig(margin=0.06), description="how faces are hidden")
+    face: PolicyConfig = Field(PolicyConfig(margin=0.05), description="how faces are hidden")
     # A plate is a few pixels high: a box that is one off leaves characters at its edge.
-    plate: PolicyConfig = Field(PolicyConfig(margin=0.12), description="how licence plates are hidden")
+    plate: PolicyConfig = Field(PolicyConfig(margin=0.09), description="how licence plates are hidden")
     head: PolicyConfig | None = Field(
         None, description="how heads are hidden; unset: heads only keep face tracks alive"
     )
