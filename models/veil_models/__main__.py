@@ -68,19 +68,19 @@ def _train(a: argparse.Namespace) -> None:
 def _release(a: argparse.Namespace) -> None:
     from veil_models.checkpoint import load_folded
     from veil_models.detect import OnnxDetector, letterbox
-    from veil_models.quantize import calibrate
+    from veil_models.quantize import calibrate, corrected
     from veil_models.release import SIZES, THRESHOLDS, Release, write_golden, write_manifest, write_models
 
     spec, nodes, weights = load_folded(a.checkpoint)
     pictures, pack = Work(a.data, a.work).training()
     chosen = range(0, len(pictures), max(1, len(pictures) // a.calibration))
     size = (a.size[0], a.size[1]) if a.size else SIZES[spec]
-    ranges = calibrate(nodes, weights, (letterbox(pack.picture(i), max(size))[0] for i in chosen))
+    found = calibrate(nodes, weights, (letterbox(pack.picture(i), max(size))[0] for i in chosen))
     release = Release(spec, a.version, size, THRESHOLDS[spec])
-    write_models(a.bundle, nodes, weights, ranges, release.size)
-    found, drawn = write_golden(a.bundle, OnnxDetector(spec, a.bundle / "model.onnx"), release)
+    write_models(a.bundle, nodes, corrected(nodes, weights, found.means), found.ranges, release.size)
+    hits, drawn = write_golden(a.bundle, OnnxDetector(spec, a.bundle / "model.onnx"), release)
     write_manifest(a.bundle, release)
-    print(f"{a.bundle}: {found} of {drawn} golden objects found")
+    print(f"{a.bundle}: {hits} of {drawn} golden objects found")
 
 
 def _eval(a: argparse.Namespace) -> None:

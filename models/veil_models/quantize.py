@@ -1,8 +1,10 @@
-"""Post-training quantization: ranges of every tensor from real pictures."""
+"""Post-training quantization: ranges and means of every tensor from real pictures, and biases that make up
+for what rounding does to weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import onnxruntime as ort
 from veil_models.graph import IMAGE, Node, Op
 from veil_models.onnx_writer import write_float
 from veil_models.pack import Pixels
-from veil_models.quantized import Folded
+from veil_models.quantized import Floats, Folded, integers
 from veil_models.teachers import pad_to
 
 LOGIT_FLOOR = -7.0
@@ -19,11 +21,22 @@ LOGIT_FLOOR = -7.0
 
 BINS = 4096
 
+MEAN_OF = 3
+"""Every which picture counts for the means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What real pictures say of each tensor: its range, and the mean of each of its channels."""
+
+    ranges: dict[str, tuple[float, float]]
+    means: dict[str, Floats]
+
 
 def calibrate(
     nodes: list[Node], weights: Mapping[str, Folded], pictures: Iterable[Pixels], tail: float = 2e-6
-) -> dict[str, tuple[float, float]]:
-    """The range of every convolution's and addition's output over `pictures`.
+) -> Calibration:
+    """Of the picture and of every convolution's and addition's output, over `pictures`.
 
     A share of `tail` of the values may be clipped at each end; the distances' largest value is kept, logits
     are cut at LOGIT_FLOOR.
@@ -44,9 +57,17 @@ def calibrate(
     )
     tails: dict[str, list[np.ndarray[Any, np.dtype[np.float32]]]] = {n: [] for n in names}
     count = dict.fromkeys(names, 0)
-    for rgb in pictures:
+    sums: dict[str, Any] = dict.fromkeys([IMAGE, *names], 0.0)
+    looks = 0
+    for number, rgb in enumerate(pictures):
+        counts = number % MEAN_OF == 0
+        if counts:
+            looks += 1
+            sums[IMAGE] = sums[IMAGE] + rgb.mean((0, 1)) / 255
         blob = np.ascontiguousarray(pad_to(rgb, 32).transpose(2, 0, 1)[None])
         for name, value in zip(names, session.run(names, {IMAGE: blob}), strict=True):
+            if counts:
+                sums[name] = sums[name] + value.mean((0, 2, 3))
             flat = value.ravel()
             count[name] += len(flat)
             k = max(1, min(len(flat) // 2 - 1, round(len(flat) * 1e-4)))
@@ -65,4 +86,27 @@ def calibrate(
         if by_name[name].relu:
             low = 0.0
         ranges[name] = (low, high)
-    return ranges
+    means = {name: np.asarray(total / max(looks, 1), np.float32) for name, total in sums.items()}
+    means |= {n.name: means[n.inputs[0]] for n in nodes if n.op is Op.UPSAMPLE}
+    return Calibration(ranges, means)
+
+
+def corrected(
+    nodes: list[Node], weights: Mapping[str, Folded], means: Mapping[str, Floats]
+) -> dict[str, Folded]:
+    """The weights with biases that take back what rounding adds to each channel's output on average: the
+    rounded weights' differences from the real ones, times the mean of what they are multiplied with. Outputs
+    keep theirs: scores are told apart by less than that."""
+    result = {}
+    for node in nodes:
+        if node.op is not Op.CONV:
+            continue
+        folded = weights[node.name]
+        if not node.norm:
+            result[node.name] = folded
+            continue
+        stored = integers(folded, 1.0)
+        added = stored.weight * stored.scale[:, None, None, None] - folded.weight
+        shift = (added.sum((2, 3)) * means[node.inputs[0]]).sum(1)
+        result[node.name] = Folded(folded.weight, (folded.bias - shift).astype(np.float32))
+    return result

@@ -12,7 +12,7 @@ import pytest
 from veil_models.detect import OnnxDetector, TfliteDetector
 from veil_models.graph import BOX_CHANNELS, VEIL_N, VEIL_S, Node, Op, build, channels, outputs
 from veil_models.onnx_writer import PRODUCTS, blocked, write_float, write_int8
-from veil_models.quantize import calibrate
+from veil_models.quantize import calibrate, corrected
 from veil_models.quantized import Folded, affine, grids, integers
 from veil_models.tflite_writer import write_tflite
 
@@ -36,8 +36,8 @@ def made(request: pytest.FixtureRequest) -> Made:
             spread = np.sqrt(2 / np.prod(shape[1:]))
             bias = rng.standard_normal(node.channels).astype(np.float32) * 0.1
             weights[node.name] = Folded((rng.standard_normal(shape) * spread).astype(np.float32), bias)
-    ranges = calibrate(nodes, weights, [picture(i, 96, 128) for i in range(3)])
-    ranges = {k: (-20.0, 20.0) if k.startswith("cls_") else v for k, v in ranges.items()}
+    found = calibrate(nodes, weights, [picture(i, 96, 128) for i in range(3)])
+    ranges = {k: (-20.0, 20.0) if k.startswith("cls_") else v for k, v in found.ranges.items()}
     return nodes, weights, ranges
 
 
@@ -140,3 +140,24 @@ def test_torch_net_and_onnx_float_agree() -> None:
     raw = OnnxDetector("float", write_float(net.nodes, fold(net)).SerializeToString()).raw(seen)
     for name in outputs():
         np.testing.assert_allclose(raw[name], out[name][0].numpy(), atol=2e-4)
+
+
+def test_corrected_biases_keep_the_mean_of_what_rounded_weights_give() -> None:
+    """One convolution over one colour: coarse weights are off by much, corrected ones by nothing."""
+    rng = np.random.default_rng(1)
+    nodes = [Node("stem", Op.CONV, ("image",), 8, kernel=6, stride=4)]
+    weight = rng.standard_normal((8, 3, 6, 6)).astype(np.float32)
+    weight[:, 0, 0, 0] = 40.0
+    weights = {"stem": Folded(weight, np.zeros(8, np.float32))}
+    mean = np.array([0.5, 0.2, 0.9], np.float32)
+    exact = (weight.sum((2, 3)) * mean).sum(1)
+
+    def given(folded: Folded) -> np.ndarray:
+        stored = integers(folded, 1 / 255)
+        real = stored.weight * stored.scale[:, None, None, None]
+        return np.asarray((real.sum((2, 3)) * mean).sum(1) + stored.bias * stored.scale / 255)
+
+    before = np.abs(given(weights["stem"]) - exact).max()
+    after = np.abs(given(corrected(nodes, weights, {"image": mean})["stem"]) - exact).max()
+    assert before > 0.2
+    assert after < 0.01
