@@ -10,7 +10,7 @@ MODELS_ENV ?= .venv-models
 MODELS_VERSION ?= 0.6.0
 # teachers: ask them at several scales (hours); own: our net and what the data set says (docs/models.md)
 MODELS_LABELS ?= teachers
-MODELS_STEPS ?= 60000
+MODELS_STEPS ?= 80000
 MODELS_PYTHON = PYTHONPATH=models $(MODELS_ENV)/bin/python -m veil_models
 MODELS_FROM = --data $(DATA) --work $(MODELS_WORK)
 YUNET = $(TEACHERS)/yunet_n_640_640.onnx
