@@ -75,12 +75,18 @@ class OnnxDetector:
     def __init__(self, name: str, model: bytes | Path, threads: int = 1) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        # Exact where the processor has no VNNI.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         options.log_severity_level = 3
         source = model if isinstance(model, bytes) else str(model)
         self.name = name
-        self._session: Any = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+        def session() -> Any:
+            return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+        self._session: Any = session()
+        if self._session.get_modelmeta().custom_metadata_map.get("veil.products") != "16 bit":
+            # Exact where the processor has no VNNI, as on the box.
+            options.add_session_config_entry("session.x64quantprecision", "1")
+            self._session = session()
         self._is_colours_last = self._session.get_inputs()[0].shape[3] == 3
 
     def raw(self, rgb: Pixels) -> dict[str, Array]:
