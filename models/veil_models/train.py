@@ -69,7 +69,7 @@ class Stream(IterableDataset[dict[str, Any]]):
 
 @functools.cache
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16; a CPU that emulates it is ten times slower than in float32."""
+    """Whether the device computes in bfloat16; a CPU that only emulates it is far slower than in float32."""
     return device.type != "cpu" or bool(torch.cpu._is_avx512_bf16_supported())
 
 
