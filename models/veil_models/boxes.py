@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -27,3 +29,15 @@ def nms(boxes: Array, scores: Array, iou: float, keep_at_most: int = 2000) -> np
     sized = np.concatenate([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]], 1)
     kept = cv2.dnn.NMSBoxes(sized.tolist(), scores.tolist(), 0.0, iou, top_k=keep_at_most)
     return np.asarray(kept, np.int64).reshape(-1)
+
+
+def clusters(boxes: Array, same: float) -> Iterator[npt.NDArray[np.int64]]:
+    """Indices of boxes that are one thing: each of the boxes, the best of which come first, takes all that are
+    left and overlap it by `same` (IoU)."""
+    free = np.ones(len(boxes), bool)
+    for i in range(len(boxes)):
+        if free[i]:
+            rest = np.flatnonzero(free)
+            members = rest[iou_matrix(boxes[i : i + 1], boxes[rest])[0] >= same]
+            free[members] = False
+            yield members

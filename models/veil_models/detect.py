@@ -15,6 +15,7 @@ from veil_models.boxes import Array, nms
 from veil_models.dataset import CLASSES
 from veil_models.graph import BOX_OF, IMAGE, STRIDES, outputs
 from veil_models.pack import Pixels
+from veil_models.quantized import PRODUCTS
 from veil_models.teachers import Teacher, pad_to
 
 NMS_IOU = 0.35
@@ -83,7 +84,7 @@ class OnnxDetector:
             return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
         self._session: Any = session()
-        if self._session.get_modelmeta().custom_metadata_map.get("veil.products") != "16 bit":
+        if self._session.get_modelmeta().custom_metadata_map.get(PRODUCTS[0]) != PRODUCTS[1]:
             # Exact where the processor has no VNNI, as on the box.
             options.add_session_config_entry("session.x64quantprecision", "1")
             self._session = session()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from veil_models.boxes import Array, iou_matrix
+from veil_models.boxes import Array, clusters, iou_matrix
 from veil_models.dataset import Dataset, Label, Origin, Picture
 from veil_models.label import VIEWS, View, views_for
 
@@ -60,14 +60,8 @@ def fuse(rows: Array, views: list[View], same: float) -> Array:
         return np.zeros((0, 5), np.float32)
     rows = rows[np.argsort(-rows[:, 5], kind="stable")]
     looks = {VIEWS.index(v): v for v in views}
-    free = np.ones(len(rows), bool)
     result: list[list[float]] = []
-    for i in range(len(rows)):
-        if not free[i]:
-            continue
-        rest = np.flatnonzero(free)
-        members = rest[iou_matrix(rows[i : i + 1, 1:5], rows[rest, 1:5])[0] >= same]
-        free[members] = False
+    for members in clusters(rows[:, 1:5], same):
         weight = rows[members, 5:6]
         box = (rows[members, 1:5] * weight).sum(0) / weight.sum()
         said = dict.fromkeys(looks, 0.0)

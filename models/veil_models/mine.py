@@ -3,6 +3,7 @@ ignored, and the rest is a weak background, so that shop signs and headlamps are
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from veil_models.boxes import Array, iou_matrix
+from veil_models.boxes import Array, clusters, iou_matrix
 from veil_models.dataset import CLASSES, Dataset, Label, Origin, Picture
 from veil_models.detect import Detector, OnnxDetector
 from veil_models.fuse import Fusion, with_faces
 from veil_models.looks import Look, ask
 from veil_models.pack import Pack, Pixels
+from veil_models.readers.coco import read_coco
 from veil_models.refine import confidences
 from veil_models.sampler import PLATE_FREE
 from veil_models.work import Work
@@ -87,27 +89,28 @@ class Miner:
         return replace(picture, labels=(*picture.labels, *found), searched=frozenset(lacking))
 
 
-_miner: Miner
-_pack: Pack
-_pictures: Dataset
+def _asked(work: Work, faces: Fusion | None) -> tuple[Dataset, Pack]:
+    """All pictures with the labels that `fuse` wrote; where faces are drawn anew, with the data folder's."""
+    pictures, pack = work.pack("train")
+    return (read_coco(work.fused, work.data) if faces is None else pictures), pack
 
 
-def _start(work: Work, bundle: Path, faces: Fusion | None) -> None:
-    global _miner, _pack, _pictures  # noqa: PLW0603  one miner a process
-    _miner = Miner(OnnxDetector(bundle.name, bundle / "model.onnx"), faces)
-    _pictures, _pack = work.to_mine(faces is not None)
+@functools.cache
+def _opened(work: Work, bundle: Path, faces: Fusion | None) -> tuple[Miner, Dataset, Pack]:
+    """Once a process."""
+    return Miner(OnnxDetector(bundle.name, bundle / "model.onnx"), faces), *_asked(work, faces)
 
 
-def _one(index: int) -> Picture:
-    return _miner.mine(_pictures[index], _pack.picture(index))
+def _one(work: Work, bundle: Path, faces: Fusion | None, index: int) -> Picture:
+    miner, pictures, pack = _opened(work, bundle, faces)
+    return miner.mine(pictures[index], pack.picture(index))
 
 
 def mine(work: Work, bundle: Path, faces: Fusion | None = None, processes: int = 2) -> list[Picture]:
     """All pictures of `work`, on several processes; arguments as for `Miner`."""
-    count = len(work.to_mine(faces is not None)[0])
-    begin = (work, bundle, faces)
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start, initargs=begin) as pool:
-        return list(pool.map(_one, range(count), chunksize=50))
+    count = len(_asked(work, faces)[0])
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        return list(pool.map(functools.partial(_one, work, bundle, faces), range(count), chunksize=50))
 
 
 def overlooked(answers: list[Array], picture: Picture) -> list[Label]:
@@ -147,15 +150,9 @@ def consensus(looks: list[Array], name: str, trust: Trust) -> list[Label]:
     every = np.concatenate(rows) if rows else np.zeros((0, 5), np.float32)
     order = np.argsort(-every[:, 4], kind="stable")
     every, source = every[order], source[order]
-    free = np.ones(len(every), bool)
     labels = []
-    for i in range(len(every)):
-        if not free[i]:
-            continue
-        rest = np.flatnonzero(free)
-        members = rest[iou_matrix(every[i : i + 1, :4], every[rest, :4])[0] >= trust.same]
-        free[members] = False
-        if every[i, 4] < trust.asked:
+    for members in clusters(every[:, :4], trust.same):
+        if every[members[0], 4] < trust.asked:
             continue
         best = [every[members[source[members] == look], 4].max(initial=0.0) for look in range(len(looks))]
         score = float(np.mean(best))

@@ -11,13 +11,9 @@ import numpy.typing as npt
 from onnx import TensorProto, helper, numpy_helper
 
 from veil_models.graph import IMAGE, Node, Op, channels, outputs, padding
-from veil_models.quantized import Affine, Folded, integers
+from veil_models.quantized import PRODUCTS, Affine, Folded, integers
 
 OPSET = 17
-
-PRODUCTS = ("veil.products", "16 bit")
-"""Metadata of a model in which no two products overflow 16 bits (`quantized.integers`): the daemon then lets
-processors without VNNI take their fast operations, which add up in 16 bits."""
 
 
 class _Writer:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def build_pack(pictures: Dataset, folder: Path, workers: int) -> Pack:
             (str(p.path), str(target), int(s), p.height, p.width)
             for p, s in zip(pictures, starts, strict=True)
         ]
-        with ProcessPoolExecutor(workers) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             for _ in pool.map(_decode, jobs, chunksize=32):
                 pass
         index.unlink(missing_ok=True)

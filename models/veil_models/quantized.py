@@ -12,6 +12,10 @@ from veil_models.graph import IMAGE, Node, Op
 
 Floats = npt.NDArray[np.float32]
 
+PRODUCTS = ("veil.products", "16 bit")
+"""Metadata of a model in which no two products overflow 16 bits (`integers`): the daemon then lets
+processors without VNNI take their fast operations, which add up in 16 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Folded:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from veil_models.boxes import Array, iou_matrix
+from veil_models.boxes import Array, clusters
 from veil_models.dataset import CLASSES, Origin, Picture
 from veil_models.looks import Look
 
@@ -31,14 +31,8 @@ def confidences(looks: Sequence[Look], answers: Sequence[Array], picture: Pictur
     every = np.concatenate(rows)
     order = np.argsort(-every[:, 4], kind="stable")
     every, source = every[order], source[order]
-    free = np.ones(len(every), bool)
     result: list[list[float]] = []
-    for i in range(len(every)):
-        if not free[i]:
-            continue
-        rest = np.flatnonzero(free)
-        members = rest[iou_matrix(every[i : i + 1, :4], every[rest, :4])[0] >= same]
-        free[members] = False
+    for members in clusters(every[:, :4], same):
         own = members[source[members] < len(looks)]
         shaping = own if len(own) else members  # our own boxes fit people's better than the teachers'
         weight = every[shaping, 4:5]

@@ -35,11 +35,6 @@ class Work:
         pictures = self.pictures(part)
         return pictures, build_pack(pictures, self.folder / f"pack-{part}", workers)
 
-    def to_mine(self, from_scratch: bool) -> tuple[Dataset, Pack]:  # noqa: FBT001  which labels, not how
-        """All pictures with the data folder's labels (`from_scratch`), or with those that `fuse` wrote."""
-        pictures, pack = self.pack("train")
-        return (pictures if from_scratch else read_coco(self.fused, self.data)), pack
-
     def training(self) -> tuple[Dataset, Pack]:
         """What is trained on: the labels that `mine` or else `fuse` wrote, without the held-out split."""
         pictures, pack = self.pack("train")

@@ -11,9 +11,9 @@ import pytest
 
 from veil_models.detect import OnnxDetector, TfliteDetector
 from veil_models.graph import BOX_CHANNELS, VEIL_N, VEIL_S, Node, Op, build, channels, outputs
-from veil_models.onnx_writer import PRODUCTS, blocked, write_float, write_int8
+from veil_models.onnx_writer import blocked, write_float, write_int8
 from veil_models.quantize import calibrate, corrected
-from veil_models.quantized import Folded, affine, grids, integers
+from veil_models.quantized import PRODUCTS, Folded, affine, grids, integers
 from veil_models.tflite_writer import write_tflite
 
 Made = tuple[list[Node], dict[str, Folded], dict[str, tuple[float, float]]]
