@@ -32,8 +32,8 @@ def nms(boxes: Array, scores: Array, iou: float, keep_at_most: int = 2000) -> np
 
 
 def clusters(boxes: Array, same: float) -> Iterator[npt.NDArray[np.int64]]:
-    """Indices of boxes that are one thing: each of the boxes, the best of which come first, takes all that are
-    left and overlap it by `same` (IoU)."""
+    """Indices of boxes that are one thing: each box, the best of which come first, takes all that are left
+    and overlap it by `same` (IoU)."""
     free = np.ones(len(boxes), bool)
     for i in range(len(boxes)):
         if free[i]:
