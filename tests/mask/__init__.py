@@ -1,0 +1,1 @@
+"""What the look-back, the policy and the painter promise."""
