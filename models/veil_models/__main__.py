@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub = with_data(command("train", _train, "train, or go on"))
     sub.add_argument("--spec", nargs="+", default=["veil-s", "veil-n"], help="the first one's steps count")
-    sub.add_argument("--steps", type=int, default=60_000)
+    sub.add_argument("--steps", type=int, default=80_000)
     sub.add_argument("--first", type=int, default=0, help="step at which the cosine begins")
     sub.add_argument("--rate", type=float, default=2e-3, help="the cosine's top")
     sub.add_argument("--average", type=float, default=0.9995, help="what is kept of the average each step")
