@@ -33,6 +33,7 @@ models: $(MODELS_ENV)/ready  ## train and release the detectors; DATA=folder, TE
 	    { test -e $(MODELS_WORK)/train.mined.json.gz || \
 	        $(MODELS_PYTHON) mine $(MODELS_FROM) --bundle models/bundles/veil-s; }; \
 	fi
+	test -e $(MODELS_WORK)/train.alarms.npz || $(MODELS_PYTHON) alarms $(MODELS_FROM) --bundle models/bundles/veil-s
 	$(MODELS_PYTHON) train $(MODELS_FROM) --steps $(MODELS_STEPS) --start models/checkpoints
 	for name in veil-s veil-n; do \
 	    $(MODELS_PYTHON) release $(MODELS_FROM) --checkpoint $(MODELS_WORK)/run/$$name.pt \

@@ -42,11 +42,23 @@ def _mine(a: argparse.Namespace) -> None:
     write_coco(mine(work, a.bundle, Fusion() if a.faces else None), work.mined, a.data)
 
 
+def _alarms(a: argparse.Namespace) -> None:
+    from veil_models.alarms import find_alarms, save
+
+    work = Work(a.data, a.work)
+    found = find_alarms(work, a.bundle)
+    save(found, work.alarms)
+    print(f"{len(found.picture)} places where {a.bundle} sees what is not there")
+
+
 def _train(a: argparse.Namespace) -> None:
+    from veil_models.alarms import load
     from veil_models.sampler import Recipe
     from veil_models.train import Plan, train
 
-    pictures, pack = Work(a.data, a.work).training()
+    work = Work(a.data, a.work)
+    pictures, pack = work.training()
+    alarms = load(work.alarms) if work.alarms.exists() else None
     folder = a.work / "run"
     for name in a.spec:
         start = None if a.start is None else a.start / f"{name}.pt"
@@ -62,7 +74,8 @@ def _train(a: argparse.Namespace) -> None:
         threads=a.threads,
         workers=a.workers,
     )
-    train(pictures, pack, folder, plan, Recipe(size=a.size, batch=a.batch, mosaic=a.mosaic, seed=a.seed))
+    recipe = Recipe(size=a.size, batch=a.batch, mosaic=a.mosaic, alarms=a.alarms, seed=a.seed)
+    train(pictures, pack, folder, plan, recipe, alarms)
 
 
 def _release(a: argparse.Namespace) -> None:
@@ -142,6 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--faces", action="store_true", help="faces too, instead of label and fuse: to go on with training"
     )
+    sub = with_data(command("alarms", _alarms, "where our own net sees what is not there"))
+    sub.add_argument("--bundle", type=Path, required=True)
     sub = with_data(command("train", _train, "train, or go on"))
     sub.add_argument("--spec", nargs="+", default=["veil-s", "veil-n"], help="the first one's steps count")
     sub.add_argument("--steps", type=int, default=80_000)
@@ -153,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--size", type=int, default=320)
     sub.add_argument("--batch", type=int, default=16)
     sub.add_argument("--mosaic", type=float, default=0.45)
+    sub.add_argument("--alarms", type=float, default=0.25, help="share of crops around what `alarms` found")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument(
         "--start", type=Path, help="folder with checkpoints to go on from where the run has none"

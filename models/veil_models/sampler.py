@@ -61,12 +61,23 @@ SEARCHED_BACKGROUND = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Alarms:
+    """Places where a net saw something that is not there (`veil_models.alarms`): `picture` [N] index in the
+    data set, `xyxy` [N, 4] pixels of the picture, `score` [N]."""
+
+    picture: npt.NDArray[np.int64]
+    xyxy: Floats
+    score: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Sizes and chances of a stream of batches."""
 
     size: int = 384
     batch: int = 16
     mosaic: float = 0.35
+    alarms: float = 0.25
     seed: int = 0
 
 
@@ -101,33 +112,54 @@ def background_of(picture: Picture) -> Floats:
 
 @dataclass(slots=True)
 class Sampler:
-    """Draws crops; the same seed and worker give the same stream."""
+    """Draws crops, a share of them around alarms where there are any; the same seed and worker give the same
+    stream."""
 
     pictures: Dataset
     pack: Pack
     recipe: Recipe
+    alarms: Alarms | None = None
     boxes: list[Boxes] = field(init=False)
     background: list[Floats] = field(init=False)
     chance: npt.NDArray[np.float64] = field(init=False)
+    alarm_chance: npt.NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
         self.boxes = [boxes_of(p) for p in self.pictures]
         self.background = [background_of(p) for p in self.pictures]
         weight = np.array([PICTURE_WEIGHT.get(p.source, 1.0) for p in self.pictures])
         self.chance = np.cumsum(weight / weight.sum())
+        alarming = np.zeros(0) if self.alarms is None else self.alarms.score.astype(np.float64) ** 2
+        self.alarm_chance = np.cumsum(alarming / max(alarming.sum(), 1e-9))
 
     def draw(self, rng: Rng) -> int:
         """Index of a picture."""
         return min(int(np.searchsorted(self.chance, rng.random())), len(self.pictures) - 1)
 
+    def draw_alarm(self, rng: Rng) -> tuple[int, Floats] | None:
+        """Index of a picture and the place of an alarm in it, for a share of all calls; high scores more
+        often."""
+        if self.alarms is None or not len(self.alarm_chance) or rng.random() >= self.recipe.alarms:
+            return None
+        drawn = min(int(np.searchsorted(self.alarm_chance, rng.random())), len(self.alarm_chance) - 1)
+        return int(self.alarms.picture[drawn]), self.alarms.xyxy[drawn]
+
     def crop(self, rng: Rng, width: int, height: int) -> tuple[Pixels, Boxes, Floats]:
         """One augmented part of one picture."""
-        index = self.draw(rng)
+        alarm = self.draw_alarm(rng)
+        index = self.draw(rng) if alarm is None else alarm[0]
         rgb, boxes = self.pack.picture(index), self.boxes[index]
         h, w = rgb.shape[:2]
         side = max(width, height)
         candidates = np.flatnonzero((boxes.weight > 0) & (boxes.score >= DOUBT))
-        if len(candidates) and rng.random() < 0.7:
+        if alarm is not None:
+            # about as large as the net saw it: another scale may be no alarm
+            scale = float(np.exp(rng.uniform(np.log(0.6), np.log(1.6))))
+            x1, y1, x2, y2 = (float(v) for v in alarm[1])
+            reach = max(0.0, 0.5 * side / scale - 0.6 * max(x2 - x1, y2 - y1))
+            cx = (x1 + x2) / 2 + rng.uniform(-1, 1) * reach * width / side
+            cy = (y1 + y2) / 2 + rng.uniform(-1, 1) * reach * height / side
+        elif len(candidates) and rng.random() < 0.7:
             pick = int(rng.choice(candidates))
             x1, y1, x2, y2 = (float(v) for v in boxes.xyxy[pick])
             longest = max(x2 - x1, y2 - y1)

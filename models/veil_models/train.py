@@ -25,7 +25,7 @@ from veil_models.losses import Batch, centres, loss
 from veil_models.net import Net
 from veil_models.pace import Pace
 from veil_models.pack import Pack
-from veil_models.sampler import Recipe, Sampler
+from veil_models.sampler import Alarms, Recipe, Sampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,15 @@ REPORT = 50
 class Stream(IterableDataset[dict[str, Any]]):
     """The sampler's batches from `first` on, one stream per worker."""
 
-    def __init__(self, pictures: Dataset, pack: Pack, recipe: Recipe, first: int) -> None:
-        self._job = (pictures, pack, recipe, first)
+    def __init__(
+        self, pictures: Dataset, pack: Pack, recipe: Recipe, first: int, alarms: Alarms | None = None
+    ) -> None:
+        self._job = (pictures, pack, recipe, alarms, first)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        pictures, pack, recipe, first = self._job
+        pictures, pack, recipe, alarms, first = self._job
         info = torch.utils.data.get_worker_info()
-        return Sampler(pictures, pack, recipe).batches(0 if info is None else info.id, first)
+        return Sampler(pictures, pack, recipe, alarms).batches(0 if info is None else info.id, first)
 
 
 @functools.cache
@@ -137,7 +139,9 @@ def enrol(spec: str, checkpoint: Path, plan: Plan, device: torch.device) -> Stud
     return student
 
 
-def train(pictures: Dataset, pack: Pack, folder: Path, plan: Plan, recipe: Recipe) -> None:
+def train(
+    pictures: Dataset, pack: Pack, folder: Path, plan: Plan, recipe: Recipe, alarms: Alarms | None = None
+) -> None:
     """Train every net of the plan on one stream of batches, or go on from `folder`/NAME.pt.
 
     SIGTERM saves first, SIGSTOP and SIGKILL are fine at any moment.
@@ -154,11 +158,12 @@ def train(pictures: Dataset, pack: Pack, folder: Path, plan: Plan, recipe: Recip
         {
             "at": {s.spec: s.step for s in students},
             "pictures": len(pictures),
+            "places": 0 if alarms is None else len(alarms.picture),
             **asdict(plan),
             **asdict(recipe),
         }
     )
-    stream = Stream(pictures, pack, recipe, step // max(1, plan.workers) + 1)
+    stream = Stream(pictures, pack, recipe, step // max(1, plan.workers) + 1, alarms)
     ahead = 6 if plan.workers else None
     loader = DataLoader(stream, batch_size=None, num_workers=plan.workers, prefetch_factor=ahead)
     centre = centres(recipe.size).to(device)

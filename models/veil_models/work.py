@@ -26,6 +26,10 @@ class Work:
     def mined(self) -> Path:
         return self.folder / "train.mined.json.gz"
 
+    @property
+    def alarms(self) -> Path:
+        return self.folder / "train.alarms.npz"
+
     def pictures(self, part: str) -> Dataset:
         """Pictures of `train` or `val` as the data folder labels them."""
         return read_coco(self.data / f"{part}.json.gz")

@@ -1,0 +1,74 @@
+"""Where our own net sees a face or a plate and there is none: what it is shown more often."""
+
+from __future__ import annotations
+
+import functools
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from veil_models.boxes import Array, iou_matrix
+from veil_models.dataset import CLASSES, Dataset, Picture
+from veil_models.detect import Detector, OnnxDetector
+from veil_models.looks import Look, ask
+from veil_models.pack import Pack, Pixels
+from veil_models.sampler import Alarms, background_of
+from veil_models.work import Work
+
+FLOOR = {"face": 0.15, "plate": 0.12}
+"""Scores from which a wrong answer counts; heads only help a face and mask nothing."""
+CLEAR = 0.1
+"""An alarm overlaps nothing that is labelled, doubts included, by more than this IoU."""
+LOOK = Look(1.0, mirrored=False)
+
+
+def save(alarms: Alarms, path: Path) -> None:
+    """Write them to a .npz file."""
+    np.savez_compressed(path, picture=alarms.picture, xyxy=alarms.xyxy, score=alarms.score)
+
+
+def load(path: Path) -> Alarms:
+    """Read what `save` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        return Alarms(stored["picture"], stored["xyxy"], stored["score"])
+
+
+def alarms_in(detector: Detector, picture: Picture, rgb: Pixels) -> Array:
+    """Rows x1, y1, x2, y2, score, class of the wrong answers in one picture, where nothing counts as
+    background for that class."""
+    found = ask(detector, rgb, LOOK, min(FLOOR.values()))
+    background = background_of(picture)
+    known = np.array([(b.x, b.y, b.x + b.w, b.y + b.h) for b in picture.labels], np.float32).reshape(-1, 4)
+    of = np.array([CLASSES.index(b.category) for b in picture.labels], np.int64)
+    wrong = []
+    for name, floor in FLOOR.items():
+        category = CLASSES.index(name)
+        if background[category] == 0:
+            continue
+        rows = found[(found[:, 5] == category) & (found[:, 4] >= floor)]
+        touched = iou_matrix(rows[:, :4], known[of == category]).max(1, initial=0.0)
+        wrong.append(rows[touched < CLEAR])
+    return np.concatenate([np.zeros((0, 6), np.float32), *wrong])
+
+
+@functools.cache
+def _opened(work: Work, bundle: Path) -> tuple[Detector, Dataset, Pack]:
+    """Once a process."""
+    return OnnxDetector(bundle.name, bundle / "model.onnx"), *work.training()
+
+
+def _one(work: Work, bundle: Path, index: int) -> Array:
+    detector, pictures, pack = _opened(work, bundle)
+    return alarms_in(detector, pictures[index], pack.picture(index))
+
+
+def find_alarms(work: Work, bundle: Path, processes: int = 2) -> Alarms:
+    """The wrong answers of `bundle` in everything that is trained on, on several processes."""
+    count = len(work.training()[0])
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        each = list(pool.map(functools.partial(_one, work, bundle), range(count), chunksize=50))
+    rows = np.concatenate([np.zeros((0, 6), np.float32), *each])
+    picture = np.repeat(np.arange(count), [len(found) for found in each])
+    return Alarms(picture, rows[:, :4], rows[:, 4])
