@@ -127,7 +127,7 @@ def test_demo_is_seen_by_its_fleet_manager_sums_up_and_leaves_nothing_behind(tmp
         command = demo.wait_said(r"commands: (.+)\n")[1]
         with closing(_signed_in(url, "auditor", password)) as page:
             wait_for(
-                lambda: 'data-live="status" data-state="online"' in page.get("/boxes/demo").text, "online", 30
+                lambda: 'data-live="status" data-state="online"' in page.get("/boxes/demo").text, "online", 60
             )
         pinged = subprocess.run(
             ["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=60

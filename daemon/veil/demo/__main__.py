@@ -27,8 +27,8 @@ from veil.up import AGENT, addresses, agent_service, asked_to_end, gi_service, p
 _NAME = "demo"
 _CONFIG = Path(__file__).resolve().parents[3] / "edge-configs" / "demo.toml"
 _PAGE_S = 15.0
-_RECEIPTS_S = 1.5
-"""At the end: so long the box waits for the fleet manager's receipt of its last lines."""
+_RECEIPTS_S = 10.0
+"""At the end: so long the box waits for the fleet manager's receipt of its last lines; most come within 1.5."""
 
 
 def main(
