@@ -38,8 +38,8 @@ types:  ## mypy --strict
 contracts:  ## which part may import which
 	$(BIN)/lint-imports --no-cache
 
-pytest:  ## the tests; PYTEST_ARGS="-k name"
-	$(BIN)/python -m pytest -ra --durations=10 $(PYTEST_ARGS)
+pytest:  ## the tests; PYTEST_ARGS="-k name" for some of them
+	$(if $(PYTEST_ARGS),$(BIN)/python -m pytest -ra --durations=10 $(PYTEST_ARGS),.ci/tests)
 
 fmt:  ## format and sort
 	$(BIN)/ruff check --fix .
