@@ -73,22 +73,18 @@ def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | Non
         detector = detector or scope.enter_context(load_detector(camera.detector))
         request = RestartRequest(places.restart)
         log.append(Event(Kind.CAMERA_STARTED, _identity(config, camera, detector)))
+        ending = scope.enter_context(_Ending(request, log))
         pipeline = _live_pipeline(config, camera, detector, log, stats, clock, scope)
         _stop_on_signals(pipeline.stop)
-        ending = _Ending(request, pipeline.stop)
+        ending.ends(pipeline.stop)
         scope.enter_context(_Reporter(places.state, stats, supervisor, pipeline.is_moving, ending.look))
         set_aside_what_is_loaded()
         let_go_of_code()
         supervisor.ready()
-        reason = ""
         try:
             pipeline.run()
-        except BaseException as error:
-            reason = type(error).__name__
-            raise
         finally:
             supervisor.stopping()
-            log.append(Event(Kind.CAMERA_STOPPED, {"reason": reason or ending.reason}))
 
 
 def _live_pipeline(
@@ -189,17 +185,31 @@ def _identity(config: Config, camera: CameraConfig, detector: Detector) -> dict[
 
 
 class _Ending:
-    """Ends the pipeline where the agent asks for a restart. `reason`: why it ends without an error."""
+    """Ends the pipeline where the agent asks for a restart, and says in the log's last line why it ended.
 
-    def __init__(self, request: RestartRequest, stop: Callable[[], None]) -> None:
+    To be left last, so that the line stands behind those of the last segment."""
+
+    def __init__(self, request: RestartRequest, log: EventSink) -> None:
         self._request = request
+        self._log = log
+        self._stop: Callable[[], None] = lambda: None
+        self._reason = "asked"
+
+    def ends(self, stop: Callable[[], None]) -> None:
+        """What ends the pipeline."""
         self._stop = stop
-        self.reason = "asked"
 
     def look(self) -> None:
         if self._request.is_there():
-            self.reason = "restart"
+            self._reason = "restart"
             self._stop()
+
+    def __enter__(self) -> _Ending:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        reason = self._reason if kind is None else kind.__name__
+        self._log.append(Event(Kind.CAMERA_STOPPED, {"reason": reason}))
 
 
 class _Reporter:

@@ -135,6 +135,7 @@ def test_asked_to_end_the_last_recording_is_whole_and_the_log_says_so(
         with av.open(str(recording)) as container:
             assert sum(1 for _ in container.decode(video=0)) > 0
     [stopped] = [event["data"] for event in box.events() if event["kind"] == "camera_stopped"]
+    assert box.events()[-1]["kind"] == "camera_stopped"
     assert stopped == {"reason": "asked"}
     kinds = [event["kind"] for event in box.events()]
     assert kinds.count("segment_closed") == len(recordings)
