@@ -19,6 +19,8 @@ from veil_models.work import Work
 
 FLOOR = {"face": 0.15, "plate": 0.12}
 """Scores from which a wrong answer counts; heads only help a face and mask nothing."""
+LEAST = {"face": 16.0, "plate": 0.0}
+"""Longer sides in pixels: of what is smaller in a crowd nobody can say that it is no face."""
 CLEAR = 0.1
 """An alarm overlaps nothing that is labelled, doubts included, by more than this IoU."""
 LOOK = Look(1.0, mirrored=False)
@@ -47,7 +49,8 @@ def alarms_in(detector: Detector, picture: Picture, rgb: Pixels) -> Array:
         category = CLASSES.index(name)
         if background[category] == 0:
             continue
-        rows = found[(found[:, 5] == category) & (found[:, 4] >= floor)]
+        longest = (found[:, 2:4] - found[:, :2]).max(1, initial=0.0)
+        rows = found[(found[:, 5] == category) & (found[:, 4] >= floor) & (longest >= LEAST[name])]
         touched = iou_matrix(rows[:, :4], known[of == category]).max(1, initial=0.0)
         wrong.append(rows[touched < CLEAR])
     return np.concatenate([np.zeros((0, 6), np.float32), *wrong])

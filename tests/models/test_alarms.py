@@ -51,6 +51,18 @@ def test_an_answer_on_a_label_or_a_doubt_of_its_class_is_none() -> None:
     assert _alarming(_picture(face, other, labelled=everything)) == ["plate"]
 
 
+def test_of_the_smallest_nobody_can_say_that_they_are_no_faces() -> None:
+    class Small(_Fixed):
+        def find(self, rgb: np.ndarray, floor: float) -> Found:
+            found = super().find(rgb, floor)
+            return Found(found.xyxy * 0.3, found.category, found.score)
+
+    found = alarms_in(
+        Small(), _picture(labelled=frozenset({"face", "plate"})), np.zeros((480, 640, 3), np.uint8)
+    )
+    assert [CLASSES[int(row[5])] for row in found] == ["plate"]
+
+
 def test_where_nobody_looked_for_a_class_nothing_is_known_to_be_wrong() -> None:
     assert _alarming(_picture()) == ["face"]  # teachers looked for faces everywhere
     assert _alarming(_picture(source="indoor")) == ["face", "plate"]  # no plates there
