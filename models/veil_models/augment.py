@@ -100,8 +100,15 @@ def move(boxes: Boxes, m: Floats, width: int, height: int) -> Boxes:
     return Boxes(inside[keep], boxes.category[keep], boxes.score[keep], weight[keep].astype(np.float32))
 
 
+BAD_CAMERA = 0.16
+"""Share of the pictures that a bad camera took."""
+
+
 def degrade(rgb: Pixels, rng: Rng) -> Pixels:
-    """Light, weather, optics, sensor and coding, each with its own chance."""
+    """Light, weather, optics, sensor and coding, each with its own chance; or a bad camera, where much goes
+    together."""
+    if rng.random() < BAD_CAMERA:
+        return _bad_camera(rgb, rng)
     image = rgb
     if rng.random() < 0.12:
         image = _grey(image, rng)
@@ -121,6 +128,37 @@ def degrade(rgb: Pixels, rng: Rng) -> Pixels:
     if rng.random() < 0.15:
         image = _coded(image, rng)
     return image
+
+
+def _bad_camera(image: Pixels, rng: Rng) -> Pixels:
+    """Night, infrared, a slow shutter or few bits: a dark picture is noisy, smeared and starved at once, which
+    chances of their own hardly ever make it."""
+    kind = rng.choice(4, p=[0.45, 0.25, 0.2, 0.1])
+    if kind == 0:
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        colour = float(rng.uniform(0.1, 0.9))
+        image = np.asarray(cv2.addWeighted(image, colour, grey, 1 - colour, 0), np.uint8)
+    if kind == 1:
+        image = _corners_lost(_grey(image, rng), rng)
+    if rng.random() < (0.3, 0.3, 1.0, 0.2)[kind]:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.1))), np.uint8)
+    if rng.random() < (0.6, 0.4, 0.8, 0.3)[kind]:
+        image = _motion(image, rng)
+    gain = rng.uniform(*((0.22, 0.75), (0.45, 1.0), (0.8, 1.1), (0.8, 1.1))[kind])
+    image = np.asarray(cv2.convertScaleAbs(image, alpha=gain, beta=float(rng.uniform(0, 26))), np.uint8)
+    if rng.random() < (1.0, 0.9, 0.3, 0.3)[kind]:
+        image = _noise(image, rng)
+    if rng.random() < (0.7, 0.7, 0.6, 1.0)[kind]:
+        image = _coded(image, rng)
+    return image
+
+
+def _corners_lost(image: Pixels, rng: Rng) -> Pixels:
+    """An infrared lamp lights the middle."""
+    h, w = image.shape[:2]
+    y, x = np.linspace(-1, 1, h, dtype=np.float32)[:, None], np.linspace(-1, 1, w, dtype=np.float32)
+    light = 1 - float(rng.uniform(0, 0.7)) * np.clip(x * x + y * y, 0, 1)
+    return (image * light[..., None]).astype(np.uint8)
 
 
 def _grey(image: Pixels, rng: Rng) -> Pixels:
