@@ -131,8 +131,8 @@ def degrade(rgb: Pixels, rng: Rng) -> Pixels:
 
 
 def _bad_camera(image: Pixels, rng: Rng) -> Pixels:
-    """Night, infrared, a slow shutter or few bits: a dark picture is noisy, smeared and starved at once, which
-    chances of their own hardly ever make it."""
+    """Night, infrared, a slow shutter or few bits: a dark picture is noisy, smeared and starved at once;
+    chances of their own hardly ever make that."""
     kind = rng.choice(4, p=[0.45, 0.25, 0.2, 0.1])
     if kind == 0:
         grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
