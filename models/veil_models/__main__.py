@@ -90,7 +90,9 @@ def _release(a: argparse.Namespace) -> None:
     size = (a.size[0], a.size[1]) if a.size else SIZES[spec]
     found = calibrate(nodes, weights, (letterbox(pack.picture(i), max(size))[0] for i in chosen))
     release = Release(spec, a.version, size, THRESHOLDS[spec])
-    write_models(a.bundle, nodes, corrected(nodes, weights, found.means), found.ranges, release.size)
+    if a.corrected:
+        weights = corrected(nodes, weights, found.means)
+    write_models(a.bundle, nodes, weights, found.ranges, release.size)
     hits, drawn = write_golden(a.bundle, OnnxDetector(spec, a.bundle / "model.onnx"), release)
     write_manifest(a.bundle, release)
     print(f"{a.bundle}: {hits} of {drawn} golden objects found")
@@ -125,6 +127,12 @@ def _shrink(a: argparse.Namespace) -> None:
     from veil_models.checkpoint import shrink
 
     shrink(a.checkpoint, a.out)
+
+
+def _mix(a: argparse.Namespace) -> None:
+    from veil_models.checkpoint import mix
+
+    mix(a.checkpoints, a.out)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -179,6 +187,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--version", required=True)
     sub.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"))
     sub.add_argument("--calibration", type=int, default=160, help="pictures")
+    sub.add_argument(
+        "--corrected", action="store_true", help="biases take back what rounding adds on average"
+    )
     sub = with_data(command("eval", _eval, "all figures, side by side with the teachers"))
     sub.add_argument("--bundle", type=Path, required=True)
     sub.add_argument("--checkpoint", type=Path)
@@ -198,6 +209,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--bundle", type=Path, required=True)
     sub = command("shrink", _shrink, "a checkpoint small enough to commit")
     sub.add_argument("--checkpoint", type=Path, required=True)
+    sub.add_argument("--out", type=Path, required=True)
+    sub = command("mix", _mix, "the mean of checkpoints of one run")
+    sub.add_argument("--checkpoints", type=Path, nargs="+", required=True)
     sub.add_argument("--out", type=Path, required=True)
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -36,3 +37,19 @@ def shrink(source: Path, target: Path) -> None:
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     torch.save({**small, "step": int(state["step"]), "spec": str(state.get("spec", "veil-s"))}, target)
+
+
+def mix(sources: Sequence[Path], target: Path) -> None:
+    """The mean of several checkpoints of one run's averages: what each learned last, with less of what each
+    forgot for it. Raises ValueError where they are of different nets."""
+    states = [torch.load(source, map_location="cpu", weights_only=True) for source in sources]
+    specs = {str(state.get("spec", "veil-s")) for state in states}
+    if len(specs) != 1:
+        raise ValueError(f"checkpoints of different nets: {', '.join(sorted(specs))}")
+    parts = [state["average"] for state in states]
+    mean = {
+        key: sum(part[key].float() for part in parts) / len(parts) if value.is_floating_point() else value
+        for key, value in parts[-1].items()
+    }
+    steps = max(int(state["step"]) for state in states)
+    torch.save({"net": mean, "average": mean, "step": steps, "spec": specs.pop()}, target)

@@ -37,7 +37,7 @@ SIZES = {"veil-s": (640, 384), "veil-n": (320, 320)}
 THRESHOLDS: dict[str, dict[str, Threshold]] = {
     name: {
         "face": Threshold(0.10, 0.06, 0.45, 0.35),
-        "plate": Threshold(0.22, 0.06, 0.50, 0.30),
+        "plate": Threshold(0.22, 0.06, 0.50, 0.40),
         "head": Threshold(0.45, 0.30),
     }
     for name in SIZES

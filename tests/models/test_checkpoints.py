@@ -47,3 +47,21 @@ def test_a_checkpoint_is_small_and_can_be_trained_on(path: Path, tmp_path: Path)
     student = enrol(path.stem, path, Plan(), torch.device("cpu"))
     assert student.step > 0
     assert all(bool(torch.isfinite(p).all()) for p in student.net.parameters())
+
+
+def test_a_mix_is_the_mean_and_of_one_net_alone(tmp_path: Path) -> None:
+    from veil_models.checkpoint import mix
+
+    first = torch.load(MODELS / "checkpoints" / "veil-n.pt", weights_only=True)
+    second = {
+        **first,
+        "average": {k: v.float() * 3 if v.is_floating_point() else v for k, v in first["average"].items()},
+    }
+    torch.save(second, tmp_path / "b.pt")
+    mix([MODELS / "checkpoints" / "veil-n.pt", tmp_path / "b.pt"], tmp_path / "c.pt")
+    mixed = torch.load(tmp_path / "c.pt", weights_only=True)
+    for key, value in first["average"].items():
+        if value.is_floating_point():
+            torch.testing.assert_close(mixed["average"][key], value.float() * 2)
+    with pytest.raises(ValueError, match="different nets"):
+        mix(CHECKPOINTS, tmp_path / "d.pt")
