@@ -34,13 +34,14 @@ class Threshold:
 SIZES = {"veil-s": (640, 384), "veil-n": (320, 320)}
 """Width and height that a bundle is made for."""
 
+_PLATE_SURE = {"veil-s": 0.40, "veil-n": 0.30}
 THRESHOLDS: dict[str, dict[str, Threshold]] = {
     name: {
         "face": Threshold(0.10, 0.06, 0.45, 0.35),
-        "plate": Threshold(0.22, 0.06, 0.50, 0.40),
+        "plate": Threshold(0.22, 0.06, 0.50, sure),
         "head": Threshold(0.45, 0.30),
     }
-    for name in SIZES
+    for name, sure in _PLATE_SURE.items()
 }
 """Chosen on video for recall (docs/models.md): what is overlooked is seen by somebody, what is masked in
 vain is not."""
