@@ -7,7 +7,7 @@ DATA ?=
 TEACHERS ?= $(DATA)/../teachers
 MODELS_WORK ?= build/models
 MODELS_ENV ?= .venv-models
-MODELS_VERSION ?= 0.6.0
+MODELS_VERSION ?= 0.7.0
 # teachers: ask them at several scales (hours); own: our net and what the data set says (docs/models.md)
 MODELS_LABELS ?= teachers
 MODELS_STEPS ?= 80000
