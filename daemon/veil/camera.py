@@ -214,7 +214,7 @@ class _Ending:
 
 class _Reporter:
     """Once a second: the state file for health, a sign of life to the supervisor while frames move, and a
-    look at whether a restart is asked for."""
+    look at whether a restart is asked for. The last state is of the end: all frames are in it."""
 
     def __init__(
         self,
@@ -250,6 +250,7 @@ class _Reporter:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
+        self.write()
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -102,8 +102,21 @@ def _signed_in(url: str, name: str, password: str) -> httpx.Client:
     return client
 
 
-def _grows(folder: Path) -> bool:
-    return any(path.stat().st_size > 100_000 for path in folder.glob("*.mp4*"))
+def _recorded(folder: Path) -> int:
+    """Bytes so far; a recording may be renamed meanwhile."""
+    total = 0
+    for path in folder.glob("*.mp4*"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
+def _wait_for_a_recording(out: Path) -> None:
+    """Of the camera's pictures: before it answers, the slate is recorded."""
+    log, recordings = out / "state" / "log" / "demo" / "events.jsonl", out / "recordings" / "demo"
+    wait_for(lambda: log.exists() and '"source_connected"' in log.read_text(), "the camera's answer", 60)
+    before = _recorded(recordings)
+    wait_for(lambda: _recorded(recordings) > before + 300_000, "a recording", 60)
 
 
 def _check_recordings(folder: Path, said: str) -> None:
@@ -133,7 +146,7 @@ def test_demo_is_seen_by_its_fleet_manager_sums_up_and_leaves_nothing_behind(tmp
             ["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=60
         )
         assert (pinged.returncode, pinged.stdout[:6]) == (0, "demo: "), pinged.stderr + shlex.quote(command)
-        wait_for(lambda: _grows(recordings), "a recording", 60)
+        _wait_for_a_recording(tmp_path / "out")
         # Ctrl-C at a terminal goes to the whole group; its children are in groups of their own.
         demo.process.send_signal(signal.SIGINT)
         assert demo.end() == 0, demo.said
