@@ -76,8 +76,8 @@ def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | Non
         ending = scope.enter_context(_Ending(request, log))
         pipeline = _live_pipeline(config, camera, detector, log, stats, clock, scope)
         _stop_on_signals(pipeline.stop)
-        ending.ends(pipeline.stop)
-        scope.enter_context(_Reporter(places.state, stats, supervisor, pipeline.is_moving, ending.look))
+        look = partial(ending.look, pipeline.stop)
+        scope.enter_context(_Reporter(places.state, stats, supervisor, pipeline.is_moving, look))
         set_aside_what_is_loaded()
         let_go_of_code()
         supervisor.ready()
@@ -192,17 +192,13 @@ class _Ending:
     def __init__(self, request: RestartRequest, log: EventSink) -> None:
         self._request = request
         self._log = log
-        self._stop: Callable[[], None] = lambda: None
         self._reason = "asked"
 
-    def ends(self, stop: Callable[[], None]) -> None:
-        """What ends the pipeline."""
-        self._stop = stop
-
-    def look(self) -> None:
+    def look(self, stop: Callable[[], None]) -> None:
+        """Calls `stop` where a restart is asked for."""
         if self._request.is_there():
             self._reason = "restart"
-            self._stop()
+            stop()
 
     def __enter__(self) -> _Ending:
         return self

@@ -174,9 +174,8 @@ def test_without_mosquitto_the_demo_shows_a_given_source_and_says_what_lacks(tmp
         assert re.search(r"veil log verify \S+: holds", demo.said)
 
 
+@pytest.mark.skipif(mosquitto_is_missing(), reason=MISSING)
 def test_a_fleet_that_cannot_be_set_up_is_said_in_one_line(tmp_path: Path) -> None:
-    if fleet.mosquitto() is None:
-        pytest.skip(MISSING)
     (tmp_path / "fleet").write_text("in the way")
     with fleet.FleetSetup(tmp_path / "fleet", "demo") as setup:
         said = setup.finish()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from models.golden_data import golden_as_data
 from veil_models.dataset import CLASSES, Label, Origin, Picture
 from veil_models.detect import Found
 from veil_models.fuse import Fusion
 from veil_models.looks import Look, ask
 from veil_models.mine import TRUST, Miner, consensus, mine, misplaced, overlooked
-from veil_models.pack import read_rgb
 from veil_models.readers.coco import read_coco
 from veil_models.readers.coco_out import write_coco
 from veil_models.refine import confidences
@@ -134,16 +134,8 @@ def test_faces_are_drawn_anew_only_when_asked() -> None:
 def test_a_folder_of_pictures_is_mined_by_several_processes(tmp_path: Path) -> None:
     """The golden pictures as a data set: the released net finds its own faces and plates there again."""
     bundle = Path(__file__).parents[2] / "models" / "bundles" / "veil-s"
-    paths = sorted((bundle / "golden").glob("*.png"))
-    pictures = []
-    for path in paths:
-        copy = tmp_path / "images" / path.name
-        copy.parent.mkdir(exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-        height, width = read_rgb(copy).shape[:2]
-        pictures.append(Picture(copy, width, height, "street", frozenset()))
-    write_coco(pictures, tmp_path / "train.json.gz", tmp_path)
+    pictures = golden_as_data(tmp_path, bundle, frozenset())
     mined = mine(Work(tmp_path, tmp_path / "work"), bundle, Fusion())
-    assert [picture.path.name for picture in mined] == [path.name for path in paths]
+    assert [picture.path.name for picture in mined] == [picture.path.name for picture in pictures]
     found = {label.category for picture in mined for label in picture.labels if not label.ignore}
     assert {"face", "plate"} <= found

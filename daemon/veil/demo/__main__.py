@@ -28,7 +28,7 @@ _NAME = "demo"
 _CONFIG = Path(__file__).resolve().parents[3] / "edge-configs" / "demo.toml"
 _PAGE_S = 15.0
 _RECEIPTS_S = 10.0
-"""At the end: so long the box waits for the fleet manager's receipt of its last lines; mostly 0.5."""
+"""At the end: so long the box waits for the fleet manager's receipt of its last lines at most."""
 
 
 def main(
