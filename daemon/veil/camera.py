@@ -47,6 +47,7 @@ from veil.timeline import LiveTimeline
 from veil.track.tracker import Tracker
 
 _PATIENCE_S = 5.0
+_OPENING_PATIENCE_S = 30.0
 _CATCH_UP_S = 5.0
 _STATE_INTERVAL_S = 1.0
 _SLATE_SIZE = (1280, 720)
@@ -171,6 +172,7 @@ def _live_pipeline(
             log=log,
             clock=clock,
             patience_s=_PATIENCE_S,
+            opening_patience_s=_OPENING_PATIENCE_S,
         )
     )
 

@@ -153,6 +153,8 @@ class Parts:
 
     Attributes:
         patience_s: how long the output stage may stand still.
+        opening_patience_s: the same until the first picture has left, where that is longer: a first encoder
+            and a first connection take a slow box some seconds.
         source_patience_s: how long a live source may do nothing at all, not even fail to connect: then it
             hangs in native code. Longer than its longest wait between two connections and their timeouts.
     """
@@ -165,6 +167,7 @@ class Parts:
     log: EventSink
     clock: Clock
     patience_s: float
+    opening_patience_s: float = 0.0
     source_patience_s: float = 240.0
 
 
@@ -211,7 +214,14 @@ class Pipeline:
     def is_moving(self) -> bool:
         """Whether the output stage has turned within the last seconds (frames or slates)."""
         silent_ns = self._parts.clock.monotonic_ns() - self._last_beat_ns
-        return silent_ns < self._parts.patience_s * NANOSECONDS
+        return silent_ns < self._patience_s * NANOSECONDS
+
+    @property
+    def _patience_s(self) -> float:
+        parts = self._parts
+        if parts.stats.has_sent or self._stop.is_set():
+            return parts.patience_s
+        return max(parts.patience_s, parts.opening_patience_s)
 
     def _watch(self, threads: list[threading.Thread]) -> None:
         """Until all stages have ended, or one has to be left behind because it hangs in native code."""
@@ -227,12 +237,12 @@ class Pipeline:
                 self._last_beat_ns = parts.clock.monotonic_ns()
             now_ns = parts.clock.monotonic_ns()
             silent_s = (now_ns - self._last_beat_ns) / NANOSECONDS
-            if output.is_alive() and silent_s > parts.patience_s:
+            if output.is_alive() and silent_s > self._patience_s:
                 self._fail(PipelineError(f"The output stage has not moved for {silent_s:.0f} s."))
                 return
             # An answer of the detector and room behind it are each waited for with a deadline.
             silent_s = (now_ns - self._last_analysis_ns) / NANOSECONDS
-            if threads[1].is_alive() and silent_s > 3 * parts.patience_s:
+            if threads[1].is_alive() and silent_s > 3 * self._patience_s:
                 self._fail(PipelineError(f"The analysis stage has not moved for {silent_s:.0f} s."))
                 return
             silent_s = (time.monotonic_ns() - parts.stats.sign_ns) / NANOSECONDS
@@ -304,7 +314,7 @@ class Pipeline:
                 if raw is None:
                     continue
                 try:
-                    self._between.put(parts.analyser.analyse(raw), parts.patience_s)
+                    self._between.put(parts.analyser.analyse(raw), self._patience_s)
                 except BaseException:
                     raw.release()
                     raise

@@ -73,6 +73,12 @@ class CameraStats:
         """Monotonic time of the source's last deed: a frame, a drop, a connection made or lost."""
         return self._sign_ns
 
+    @property
+    def has_sent(self) -> bool:
+        """Whether any picture has left, a slate or a frame."""
+        with self._lock:
+            return self._count["frames_out"] + self._count["slates"] > 0
+
     def captured(self, now_ns: int) -> None:
         with self._lock:
             self._sign_ns = time.monotonic_ns()

@@ -89,7 +89,7 @@ class Camera:
     """A pipeline from a made source to a made emitter. A context manager."""
 
     def __init__(self, emitter: _Emitter, *, rate: float = 200.0, patience_s: float = 5.0) -> None:
-        self.emitter, self.patience_s = emitter, patience_s
+        self.emitter, self.patience_s, self.opening_patience_s = emitter, patience_s, 0.0
         self.switches, self.stats, self.log = Switches(), CameraStats(), Notes()
         clock = SystemClock()
         self.pools = Pools(0.1)
@@ -124,6 +124,7 @@ class Camera:
                 log=self.log,
                 clock=SystemClock(),
                 patience_s=self.patience_s,
+                opening_patience_s=self.opening_patience_s,
                 source_patience_s=self.source_patience_s,
             )
         )
@@ -268,6 +269,40 @@ def test_a_log_that_fails_in_the_capture_thread_ends_all_stages() -> None:
 def test_a_way_out_that_hangs_is_left_behind_with_an_error() -> None:
     with Camera(_Emitter(pause_s=3.0), patience_s=0.3) as camera, pytest.raises(PipelineError):
         camera.pipeline().run()
+
+
+class _OpensSlowly(_Emitter):
+    """The first frame takes long, and one later on takes as long again."""
+
+    def __init__(self, stats: CameraStats, *, hangs_at: int) -> None:
+        super().__init__()
+        self.stats, self.hangs_at = stats, hangs_at
+
+    def accept(self, item: Analysed) -> None:
+        if len(self.taken) in (0, self.hangs_at):
+            time.sleep(1.2)
+        super().accept(item)
+        self.stats.emitted(0, masks=0, latency_ns=0)
+
+
+def test_the_first_picture_may_take_longer_than_those_after_it() -> None:
+    with Camera(_Emitter(), patience_s=0.4) as camera:
+        camera.emitter = _OpensSlowly(camera.stats, hangs_at=-1)
+        camera.opening_patience_s = 10.0
+        camera.run_for(2.5)
+        assert len(camera.emitter.taken) > 1
+    with Camera(_Emitter(), patience_s=0.4) as camera:
+        camera.opening_patience_s = 10.0
+        camera.emitter = _OpensSlowly(camera.stats, hangs_at=3)
+        with pytest.raises(PipelineError, match=r"has not moved|no room"):
+            camera.pipeline().run()
+
+
+def test_an_opening_that_hangs_ends_too() -> None:
+    with Camera(_Emitter(pause_s=3.0), patience_s=0.1) as camera:
+        camera.opening_patience_s = 0.4
+        with pytest.raises(PipelineError, match=r"has not moved|no room"):
+            camera.pipeline().run()
 
 
 def test_an_analysis_that_hangs_is_left_behind_with_an_error() -> None:
