@@ -47,7 +47,7 @@ def _alarms(a: argparse.Namespace) -> None:
 
     work = Work(a.data, a.work)
     found = find_alarms(work, a.bundle)
-    save(found, work.alarms)
+    save(found, work.training()[0], work)
     print(f"{len(found.picture)} places where {a.bundle} sees what is not there")
 
 
@@ -58,7 +58,7 @@ def _train(a: argparse.Namespace) -> None:
 
     work = Work(a.data, a.work)
     pictures, pack = work.training()
-    alarms = load(work.alarms) if work.alarms.exists() else None
+    alarms = load(pictures, work) if work.alarms.exists() else None
     folder = a.work / "run"
     for name in a.spec:
         start = None if a.start is None else a.start / f"{name}.pt"

@@ -26,15 +26,25 @@ CLEAR = 0.1
 LOOK = Look(1.0, mirrored=False)
 
 
-def save(alarms: Alarms, path: Path) -> None:
-    """Write them to a .npz file."""
-    np.savez_compressed(path, picture=alarms.picture, xyxy=alarms.xyxy, score=alarms.score)
+def _names(pictures: Dataset, data: Path) -> list[str]:
+    return [str(picture.path.relative_to(data)) for picture in pictures]
 
 
-def load(path: Path) -> Alarms:
-    """Read what `save` wrote."""
-    with np.load(path, allow_pickle=False) as stored:
-        return Alarms(stored["picture"], stored["xyxy"], stored["score"])
+def save(alarms: Alarms, pictures: Dataset, work: Work) -> None:
+    """Write them down with the names of their pictures."""
+    names = np.array(_names(pictures, work.data), str)
+    np.savez_compressed(work.alarms, name=names[alarms.picture], xyxy=alarms.xyxy, score=alarms.score)
+
+
+def load(pictures: Dataset, work: Work) -> Alarms:
+    """Read what `save` wrote, for `pictures`: others than those it was written for, perhaps. What lies in
+    pictures that are not there any more is left out."""
+    with np.load(work.alarms, allow_pickle=False) as stored:
+        names, xyxy, score = (stored[key] for key in ("name", "xyxy", "score"))
+    place = {name: index for index, name in enumerate(_names(pictures, work.data))}
+    picture = np.array([place.get(str(name), -1) for name in names], np.int64)
+    there = picture >= 0
+    return Alarms(picture[there], xyxy[there], score[there])
 
 
 def alarms_in(detector: Detector, picture: Picture, rgb: Pixels) -> Array:

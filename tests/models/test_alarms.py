@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +124,16 @@ def test_alarms_of_a_data_set_are_found_by_several_processes_and_survive_the_fil
     """The released net on its golden pictures without their labels: all it sees is wrong there."""
     bundle = Path(__file__).parents[2] / "models" / "bundles" / "veil-s"
     pictures = golden_as_data(tmp_path, bundle, frozenset({"face", "plate"}))
-    found = find_alarms(Work(tmp_path, tmp_path / "work"), bundle)
+    work = Work(tmp_path, tmp_path / "work")
+    found = find_alarms(work, bundle)
     assert set(found.picture.tolist()) == set(range(len(pictures)))
-    save(found, tmp_path / "alarms.npz")
+    trained_on = work.training()[0]
+    save(found, trained_on, work)
     for name in ("picture", "xyxy", "score"):
-        np.testing.assert_array_equal(getattr(load(tmp_path / "alarms.npz"), name), getattr(found, name))
+        np.testing.assert_array_equal(getattr(load(trained_on, work), name), getattr(found, name))
+    # Of other data, in another order, each alarm keeps its picture or is left out with it.
+    others = [*trained_on[:0:-1], dataclasses.replace(trained_on[0], path=tmp_path / "images" / "new.png")]
+    kept = load(others, work)
+    assert len(kept.picture) == (found.picture > 0).sum() > 0
+    assert [others[i].path for i in kept.picture] == [trained_on[i].path for i in found.picture if i > 0]
+    np.testing.assert_array_equal(kept.xyxy, found.xyxy[found.picture > 0])
