@@ -95,10 +95,10 @@ def relabel(picture: Picture, rows: Array, how: Fusion) -> Picture:
 def with_faces(picture: Picture, fused: Array, nothing: float) -> Picture:
     """The picture with faces `fused` ([N, 5] boxes with confidence), doubts included, as its teachers' ones.
 
-    People's boxes and other classes stay as they are. A doubt whose centre lies in something surer is
-    dropped: it is the same face drawn badly.
+    People's boxes, their ignore regions too, and other classes stay as they are, and silence what lies in
+    them. A doubt whose centre lies in something surer is dropped: it is the same face drawn badly.
     """
-    kept = [b for b in picture.labels if b.category != "face" or (b.origin is Origin.HUMAN and not b.ignore)]
+    kept = [b for b in picture.labels if b.category != "face" or b.origin is Origin.HUMAN]
     labelled = picture.labelled
     if picture.source in HEADS_CALLED_FACES:
         kept = [replace(b, category="head") if b.category == "face" else b for b in kept]
