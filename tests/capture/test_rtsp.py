@@ -18,7 +18,8 @@ from rtsp_server import is_available, serve
 from veil.capture.live import AccessRefusedError
 from veil.capture.rtsp import RtspSource
 from veil.capture.source import DropReason
-from veil.config import CaptureConfig
+from veil.config import CameraConfig, CaptureConfig
+from veil.config_secrets import with_password
 from veil.domain.clock import SystemClock
 from veil.errors import CaptureError, FrameTooLargeError, StreamStalledError
 
@@ -300,9 +301,10 @@ def test_credentials_work_from_everywhere(tmp_path: Path, auth: str, where: str)
         address, config = server.address, QUICK
         if where == "file":
             (tmp_path / "password").write_text(SECRET + "\n")
-            config = CaptureConfig(
+            own = CaptureConfig(
                 **{**QUICK.model_dump(), "user": "us er", "password_file": tmp_path / "password"}
             )
+            config = with_password(CameraConfig(name="cam", source=address, capture=own), {}).capture
         elif where == "config":
             config = CaptureConfig(**{**QUICK.model_dump(), "user": "us er", "password": SECRET})
         else:
