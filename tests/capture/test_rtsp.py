@@ -191,6 +191,14 @@ def test_a_missing_stream_is_a_clear_error() -> None:
         assert "no such stream" in str(running.first_error())
 
 
+def test_a_camera_that_sends_sound_alone_is_a_clear_error() -> None:
+    with serve(SMALL, tracks="audio") as server, Running(server.address) as running:
+        error = running.first_error()
+        assert "no video" in error.message
+        assert "4XX" not in error.message
+        assert error.hint
+
+
 def test_size_change_in_mid_stream_starts_an_epoch() -> None:
     with (
         serve(SMALL, Clip(480, 360, frames=60, keyframe_interval=10)) as server,
