@@ -110,8 +110,8 @@ def test_a_password_that_may_be_a_host_is_refused_and_not_shown(tmp_path: Path, 
     path.write_text(config_text(source))
     with pytest.raises(ConfigError, match="which @ ends the login") as caught:
         load_config(path, {})
-    for shown in (str(caught.value), redact(source)):
-        assert not re.search("S3CRET|admin|pa@|12", shown.replace("toml:3", ""))
+    assert not re.search("S3CRET|admin|pa@", str(caught.value))
+    assert redact(source) == "rtsp://***@h/x"
 
 
 @pytest.mark.parametrize(
