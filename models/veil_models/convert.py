@@ -66,7 +66,7 @@ def parse_names(pairs: Sequence[str]) -> Names:
 def read(foreign: Foreign) -> list[Picture]:
     """The set's pictures, each of which is there and as large as its annotations say. Raises ModelsError."""
     pictures = _read(foreign)
-    tell([wrong for p in pictures if (wrong := _wrong_size(p))], "these pictures do not fit their annotations")
+    tell([wrong for p in pictures if (wrong := _wrong_size(p))], "these do not fit their annotations")
     return pictures
 
 
