@@ -73,7 +73,7 @@ def _loaded(annotations: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ModelsError(f"{annotations}: there is no such file; `veil_models convert` writes it.") from None
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise ModelsError(f"{annotations} is damaged ({error}): delete it and make it again.") from error
+        raise ModelsError(f"{annotations} is damaged: delete it and make it again ({error}).") from error
     parts = ("categories", "images", "annotations")
     if not isinstance(data, dict) or not all(_is_table(data.get(part)) for part in parts):
         raise ModelsError(f"{annotations}: is no COCO file: it needs lists of {', '.join(parts)}.")
