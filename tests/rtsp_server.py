@@ -109,7 +109,7 @@ def serve(
     port: int = 0,
 ) -> Iterator[Server]:
     """Serves the first clip until told otherwise. `repeat`: `loop` or `once`; `auth`: `basic` or `digest`;
-    `tracks`: `video`, or `all` for audio and application data besides."""
+    `tracks`: `video`, `all` for audio and application data besides, or `audio` alone."""
     with tempfile.TemporaryDirectory() as folder:
         names = []
         for index, clip in enumerate(clips):
@@ -213,6 +213,8 @@ def _main() -> None:
 
     class Factory(GstRtspServer.RTSPMediaFactory):
         def do_configure(self, media):
+            if tracks == "audio":
+                return
             source = media.get_element().get_child_by_name("source")
             sources[:] = [source]
             state["at"] = 0
@@ -231,6 +233,8 @@ def _main() -> None:
     factory = Factory()
     factory.connect("media-configure", lambda f, media: f.do_configure(media))
     factory.set_launch(f"( {source} ! {payloader} name=pay0 {others if tracks == 'all' else ''} )")
+    if tracks == "audio":
+        factory.set_launch("( audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0 pt=8 )")
     factory.set_shared(True)
     flags = GstRtsp.RTSPLowerTrans
     factory.set_protocols(flags.UDP if transport == "udp" else flags.TCP)

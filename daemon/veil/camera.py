@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -76,7 +77,7 @@ def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | Non
         log.append(Event(Kind.CAMERA_STARTED, _identity(config, camera, detector)))
         ending = scope.enter_context(_Ending(request, log))
         pipeline = _live_pipeline(config, camera, detector, log, stats, clock, scope)
-        _stop_on_signals(pipeline.stop)
+        _stop_on_signals(partial(ending.asked, pipeline.stop))
         look = partial(ending.look, pipeline.stop)
         scope.enter_context(_Reporter(places.state, stats, supervisor, pipeline.is_moving, look))
         set_aside_what_is_loaded()
@@ -100,7 +101,7 @@ def _live_pipeline(
     places = CameraPlaces.of(config, camera.name)
     # Without recordings nobody asks for their frames' counts.
     tally = Tally() if camera.recorder.enabled else Tally(most_frames=0)
-    observer = Observer(stats, log)
+    observer = Observer(stats, log, partial(_tell, camera.name))
     slate_size, slate_color = _SLATE_SIZE, ColorInfo()
     if (last := recall(places.stream)) is not None:
         slate_size, slate_color = (last.width, last.height), last.color
@@ -187,14 +188,21 @@ def _identity(config: Config, camera: CameraConfig, detector: Detector) -> dict[
 
 
 class _Ending:
-    """Ends the pipeline where the agent asks for a restart, and says in the log's last line why it ended.
+    """Ends the pipeline where the agent or a signal asks for it, and says in the log's last line why.
+
+    Reasons: `restart`, `asked`, the name of an error, and `ended` of a file in place of a camera.
 
     To be left last, so that the line stands behind those of the last segment."""
 
     def __init__(self, request: RestartRequest, log: EventSink) -> None:
         self._request = request
         self._log = log
+        self._reason = "ended"
+
+    def asked(self, stop: Callable[[], None]) -> None:
+        """Calls `stop`, as a signal asks for."""
         self._reason = "asked"
+        stop()
 
     def look(self, stop: Callable[[], None]) -> None:
         """Calls `stop` where a restart is asked for."""
@@ -249,6 +257,14 @@ class _Reporter:
         self._done.set()
         self._thread.join()
         self.write()
+
+
+def _tell(name: str, message: str, hint: str) -> None:
+    """To standard error, the journal on a box. That nobody reads it is not the video's business."""
+    said = f"veil: camera {name}: {message}\n" + (f"      {hint}\n" if hint else "")
+    with suppress(OSError, ValueError):
+        sys.stderr.write(said)
+        sys.stderr.flush()
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> None:

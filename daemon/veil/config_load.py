@@ -5,6 +5,7 @@ Everything wrong is said at once, in one ConfigError, with its place and never w
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -34,9 +35,10 @@ from veil.config import (
     PageConfig,
     RtspConfig,
     Section,
+    scalar_of,
 )
 from veil.config_lines import Loc
-from veil.config_report import Report
+from veil.config_report import Report, inside
 from veil.config_secrets import SplitSource, split_credentials
 from veil.errors import ConfigError
 
@@ -189,12 +191,26 @@ def _read_environment(environ: Mapping[str, str], from_file: Tree, report: Repor
             hint="Lists and tables are written as JSON in the environment, with double quotes; "
             f"one key can have a variable of its own, such as {ENV_PREFIX}DETECTOR__THRESHOLDS__FACE__SCORE.",
         ) from None
+    tree = _typed(tree, ConfigFile)
     cameras = tree.get("camera")
     if isinstance(cameras, dict):
         named = from_file.get("camera")
         by_variable = {str(name).replace("-", "_"): name for name in named} if isinstance(named, dict) else {}
         tree["camera"] = {by_variable.get(name, name): entry for name, entry in cameras.items()}
     return tree
+
+
+def _typed(value: Any, annotation: object) -> Any:
+    """Variables are text: where a number or a truth value belongs, what they say; else as they are."""
+    if isinstance(value, dict):
+        return {key: _typed(part, inside(annotation, key)) for key, part in value.items()}
+    kind = scalar_of(annotation)
+    if kind is None or not isinstance(value, str):
+        return value
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        return value
 
 
 def _is_readable(key: str, value: str) -> bool:
@@ -256,7 +272,11 @@ def _camera(name: str, entry: Tree, base: Tree, report: Report) -> CameraConfig 
     merged = _merge(base, entry)
     source = merged.get("source")
     if isinstance(source, str):
-        split = split_credentials(source)
+        try:
+            split = split_credentials(source)
+        except ValueError as error:
+            report.problem((*loc, "source"), str(error))
+            return None
         merged["source"] = split.source
         if split.user or split.password:
             _move_credentials(split, merged, entry, loc, report)
@@ -287,11 +307,9 @@ def _check_devices(cameras: Mapping[str, CameraConfig], report: Report) -> None:
     """Two processes cannot read one V4L2 device."""
     users: dict[str, str] = {}
     for name, camera in cameras.items():
-        if not camera.source.startswith("/dev/"):
+        device = os.path.normpath(camera.source.strip().removeprefix("v4l2:"))
+        if not device.startswith("/dev/"):
             continue
-        if camera.source in users:
-            report.problem(
-                ("camera", name, "source"),
-                f"{camera.source} is read by camera {users[camera.source]} already",
-            )
-        users.setdefault(camera.source, name)
+        if device in users:
+            report.problem(("camera", name, "source"), f"{device} is read by camera {users[device]} already")
+        users.setdefault(device, name)

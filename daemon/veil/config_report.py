@@ -1,6 +1,6 @@
 """Collects everything that is wrong with a configuration and says it in short lines with their place.
 
-Values are shown only where they are numbers or one of a fixed set of words: no secret can be among them.
+Values are shown only where a number belongs: where text belongs, a number can be a secret without its quotes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from veil.config import SECRET_KEYS
 from veil.config_lines import KeyLines, Loc
 from veil.errors import ConfigError
 
@@ -127,12 +128,13 @@ def keys_at(model: type[BaseModel], loc: Loc) -> tuple[str, ...]:
     """The names that are known inside `model` at `loc`."""
     annotation: object = model
     for part in loc:
-        annotation = _inside(annotation, part)
+        annotation = inside(annotation, part)
     found = _model(annotation)
     return tuple(found.model_fields) if found else ()
 
 
-def _inside(annotation: object, part: str | int) -> object:
+def inside(annotation: object, part: str | int) -> object:
+    """The annotation of what is called `part` (or has that number) inside of something; None for nothing."""
     found = _model(annotation)
     if found and isinstance(part, str) and part in found.model_fields:
         return found.model_fields[part].annotation
@@ -170,7 +172,10 @@ def _suggestion(key: str, known: Iterable[str], elsewhere: Mapping[str, str]) ->
 
 def _say(detail: ErrorDetails) -> str:
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
-    shown = f", not {value}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_public = kind in _BOUNDS or kind.split("_")[0] in {"int", "float", "bool"}
+    is_secret = bool(SECRET_KEYS.intersection(detail["loc"]))
+    shown = f", not {value}" if is_number and is_public and not is_secret else ""
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
         return f"must be {words} {context[key]}{shown}"

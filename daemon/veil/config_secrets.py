@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from pydantic import SecretStr
 
-from veil.config import CameraConfig
+from veil.config import CameraConfig, split_login
 from veil.errors import ConfigError
 
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
@@ -24,23 +24,17 @@ class SplitSource(NamedTuple):
 
 
 def split_credentials(source: str) -> SplitSource:
-    """Takes `user:password@` out of a URL. Anything that is not a URL comes back as it is."""
+    """Takes `user:password@` out of a URL. Anything that is not a URL comes back as it is.
+
+    Raises:
+        ValueError: it cannot be told which part is the password.
+    """
     scheme, separator, rest = source.partition("://")
-    if not separator:
+    login, where = split_login(rest) if separator else ("", "")
+    if not login:
         return SplitSource(source, "", "")
-    authority, slash, path = rest.partition("/")
-    login, at, host = authority.rpartition("@")
-    if not at and "@" in path and ":" in authority and not _ends_with_port(authority):
-        # A password with an unescaped slash: `rtsp://user:pa/ss@host/path`.
-        login, _, tail = rest.rpartition("@")
-        host, slash, path = tail.partition("/")
     user, _, password = login.partition(":")
-    return SplitSource(f"{scheme}://{host}{slash}{path}", unquote(user), unquote(password))
-
-
-def _ends_with_port(authority: str) -> bool:
-    tail = authority.rpartition(":")[2]
-    return tail.isdigit() or tail.endswith("]")
+    return SplitSource(f"{scheme}://{where}", unquote(user), unquote(password))
 
 
 def camera_password(camera: CameraConfig, environ: Mapping[str, str]) -> SecretStr:
@@ -49,7 +43,7 @@ def camera_password(camera: CameraConfig, environ: Mapping[str, str]) -> SecretS
     Read when the camera is opened and not before: a camera's process may read its own secret only.
 
     Raises:
-        ConfigError: when the file cannot be read or holds nothing.
+        ConfigError: when the file cannot be read or its first line holds nothing.
     """
     capture = camera.capture
     if capture.password_file is None:
@@ -60,7 +54,8 @@ def camera_password(camera: CameraConfig, environ: Mapping[str, str]) -> SecretS
     reason = "does not exist"
     for candidate in candidates:
         try:
-            lines = candidate.read_text(encoding="utf-8").splitlines()
+            # Editors of Windows put a byte order mark before the first letter.
+            text = candidate.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             continue
         except UnicodeDecodeError:
@@ -69,9 +64,10 @@ def camera_password(camera: CameraConfig, environ: Mapping[str, str]) -> SecretS
         except OSError as error:
             reason = f"cannot be read ({error.strerror})"
             continue
-        if lines and lines[0].strip():
-            return SecretStr(lines[0].strip())
-        reason = "is empty"
+        password = text.partition("\n")[0].strip()
+        if password:
+            return SecretStr(password)
+        reason = "has an empty first line" if text.strip() else "is empty"
     # The name of the file is not shown: passwords get pasted into the wrong key.
     raise ConfigError(
         f"camera {camera.name}: the file that capture.password_file names {reason}.",

@@ -9,24 +9,37 @@ from veil.detect.detector import BundleDetector, Detector
 
 
 def origin_of(camera: CameraConfig, detector: Detector) -> dict[str, Value]:
-    """Software, model, configuration and masks, as event data. Shares in thousandths."""
+    """Software, model, configuration and masks, as event data. Shares in thousandths. What is to be hidden
+    (`policies`) is hidden only where the model finds it (`model.classes`)."""
     mask = camera.mask
-    policies = {"face": mask.face, "plate": mask.plate, "head": mask.head}
+    policies = _policies(camera)
     return {
         "software": __version__,
         "model": _model(detector),
         "config_sha256": camera.digest,
         "lookback_ms": round(mask.lookback_s * 1000),
-        "policies": {name: _policy(policy) for name, policy in policies.items() if policy is not None},
+        "policies": {name: _policy(policy) for name, policy in policies.items()},
         "zones": {zone.name: {"mask": zone.mask, **_policy(zone.policy)} for zone in mask.zones},
     }
+
+
+def never_found(camera: CameraConfig, detector: Detector) -> tuple[str, ...]:
+    """What is to be hidden and this detector never finds."""
+    return tuple(sorted(_policies(camera).keys() - set(detector.thresholds)))
+
+
+def _policies(camera: CameraConfig) -> dict[str, PolicyConfig]:
+    mask = camera.mask
+    each = {"face": mask.face, "plate": mask.plate, "head": mask.head}
+    return {name: policy for name, policy in each.items() if policy is not None}
 
 
 def _model(detector: Detector) -> dict[str, Value]:
     name, _, version = detector.identity.partition("@")
     sha256 = detector.bundle.sha256 if isinstance(detector, BundleDetector) else None
     runtime = detector.runtime if isinstance(detector, BundleDetector) else None
-    return {"name": name, "version": version, "sha256": sha256, "runtime": runtime}
+    classes = tuple(sorted(detector.thresholds))
+    return {"name": name, "version": version, "sha256": sha256, "runtime": runtime, "classes": classes}
 
 
 def _policy(policy: PolicyConfig) -> dict[str, Value]:

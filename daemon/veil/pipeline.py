@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ _MOST_BEHIND = 6
 _OLDEST_NS = NANOSECONDS // 5
 _SLOTS_BESIDE_LOOKBACK = 6 + _MOST_BEHIND
 _MOST_SLOTS = 512
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
 class Pools(PoolProvider):
@@ -62,21 +64,41 @@ class Pools(PoolProvider):
         return min(_MOST_SLOTS, int(self._lookback_s * min(max(frame_rate, least), most)) + 2)
 
 
-class Observer:
-    """Turns what capture tells into counts and evidence."""
+def _nobody(message: str, hint: str) -> None:
+    del message, hint
 
-    def __init__(self, stats: CameraStats, log: EventSink) -> None:
+
+class Observer:
+    """Turns what capture tells into counts, evidence, and words for the operator.
+
+    Args:
+        tell: called with a message and what to do: that the source is away, once for each reason, and when it
+            is back. A reason stays the same whatever numbers are in it.
+    """
+
+    def __init__(
+        self, stats: CameraStats, log: EventSink, tell: Callable[[str, str], None] = _nobody
+    ) -> None:
         self._stats = stats
         self._log = log
+        self._tell = tell
+        self._told = ""
         self.frame_rate = 30.0
 
     def connected(self, width: int, height: int, frame_rate: float) -> None:
         self.frame_rate = frame_rate
+        if self._told:
+            self._told = ""
+            self._tell(f"connected, {width}x{height}.", "")
         self._stats.connection(connected=True)
         self._log.append(Event(Kind.SOURCE_CONNECTED, {"width": width, "height": height}))
 
     def disconnected(self, error: VeilError, retry_in_s: float) -> None:
-        self._stats.connection(connected=False)
+        reason = _NUMBER.sub("", error.message)
+        if reason != self._told:
+            self._told = reason
+            self._tell(error.message, error.hint)
+        self._stats.connection(connected=False, fault=error.message)
         self._stats.reconnected()
         self._log.append(
             Event(Kind.SOURCE_LOST, {"error": type(error).__name__, "retry_in_ms": int(retry_in_s * 1000)})

@@ -26,6 +26,7 @@ class Snapshot:
 
     Attributes:
         slating: whether the newest picture that left is a slate, or none left yet.
+        fault: why the source is not connected, "" while it is or was not tried.
     """
 
     frames_in: int
@@ -47,6 +48,7 @@ class Snapshot:
     picture: str
     connected: bool
     slating: bool
+    fault: str
     stages: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -66,6 +68,7 @@ class CameraStats:
         self._picture = "ok"
         self._connected = False
         self._slating = True
+        self._fault = ""
         self._sign_ns = time.monotonic_ns()
 
     @property
@@ -125,10 +128,11 @@ class CameraStats:
         with self._lock:
             self._picture = state
 
-    def connection(self, *, connected: bool) -> None:
+    def connection(self, *, connected: bool, fault: str = "") -> None:
         with self._lock:
             self._sign_ns = time.monotonic_ns()
             self._connected = connected
+            self._fault = fault
 
     def stage(self, name: str, elapsed_ns: int) -> None:
         """One measurement of a stage's time, for the stage table."""
@@ -150,6 +154,7 @@ class CameraStats:
                 picture=self._picture,
                 connected=self._connected,
                 slating=self._slating,
+                fault=self._fault,
             )
         # Sorted after the lock was given back: frames do not wait for it.
         return counts(

@@ -12,6 +12,7 @@ from veil.frames.picture import FrameInfo
 
 LIVE_TIME_BASE = Fraction(1, 90_000)
 _DRIFT_LIMIT_NS = 2 * NANOSECONDS
+_SLEW = 5
 
 
 class Timeline(Protocol):
@@ -30,22 +31,29 @@ class LiveTimeline:
     """Puts frames of all epochs and slates on one strictly rising 90 kHz time line.
 
     Within an epoch, distances between frames are the camera's. An epoch begins where its first frame was
-    captured by the monotonic clock; a camera whose clock drifts from ours by over two seconds is put right.
+    captured by the monotonic clock. A camera whose clock has fallen behind ours by over two seconds is put
+    right at once; from one that is ahead by so much a fifth of each distance is taken, so that no pictures
+    pile up on one moment.
     """
 
     def __init__(self, start_ns: int) -> None:
         self._start_ns = start_ns
         self._epoch: int | None = None
         self._offset_ns = 0
+        self._last_media_ns = 0
         self._last_pts = -1
 
     def place(self, info: FrameInfo) -> FrameInfo:
         """`info` with its place on the output's time line."""
         captured_ns = info.captured_ns - self._start_ns
         media = media_ns(info.pts, info.time_base)
-        if info.epoch != self._epoch or abs(media + self._offset_ns - captured_ns) > _DRIFT_LIMIT_NS:
+        ahead_ns = media + self._offset_ns - captured_ns
+        if info.epoch != self._epoch or ahead_ns < -_DRIFT_LIMIT_NS:
             self._epoch = info.epoch
             self._offset_ns = captured_ns - media
+        elif ahead_ns > _DRIFT_LIMIT_NS:
+            self._offset_ns -= (media - self._last_media_ns) // _SLEW
+        self._last_media_ns = media
         return self._at(info, media + self._offset_ns)
 
     def slate(self, info: FrameInfo, now_ns: int) -> FrameInfo:

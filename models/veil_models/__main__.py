@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from veil_models import made
+from veil_models.convert import Format
+from veil_models.dataset import CLASSES
 from veil_models.errors import ModelsError
 from veil_models.work import Work
 
@@ -17,10 +19,37 @@ STOPPED = 143
 """Exit code of a training that SIGTERM ended before its last step, as in shells: `make` goes no further."""
 
 
+def _convert(a: argparse.Namespace) -> None:
+    from veil_models import convert
+    from veil_models.counts import summary
+
+    labelled = None if a.labelled is None else frozenset(a.labelled)
+    names = None if a.names is None else convert.parse_names(a.names)
+    foreign = convert.Foreign(a.format, a.images, a.annotations, names, labelled, a.source)
+    for path in convert.targets(a.out, a.val):
+        if path.exists() and not a.add:
+            raise ModelsError(f"{path} exists: --add keeps what it holds, or name another --out.")
+    parts = convert.joined(convert.divided(convert.read(foreign), a.out, a.val))
+    convert.write(parts)
+    for path, pictures in parts.items():
+        print("\n".join([f"{path}: {len(pictures)} pictures", *summary(pictures)]))
+
+
 def _pack(a: argparse.Namespace) -> None:
+    from veil_models.counts import summary
+
     work = Work(a.data, a.work)
-    for part in ("train", "val"):
-        print(f"{part}: {len(work.pack(part, a.workers)[0])} pictures")
+    pictures, _ = work.pack("train", a.workers)
+    if not pictures:
+        raise ModelsError(f"{a.data / 'train.json.gz'}: names no picture to train on.")
+    print("\n".join([f"train: {len(pictures)} pictures", *summary(pictures)]))
+    if not (a.data / "val.json.gz").exists():
+        print("val: there is no val.json.gz, which eval needs (docs/models.md, Your own pictures)")
+        return
+    pictures, _ = work.pack("val", a.workers)
+    print("\n".join([f"val: {len(pictures)} pictures", *summary(pictures)]))
+    if not any(p.labelled for p in pictures):
+        print("val: no class is `labelled` in its pictures: eval measures nothing there")
 
 
 def _label(a: argparse.Namespace) -> None:
@@ -221,6 +250,24 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--work", type=Path, required=True, help="packs, answers, labels, runs")
         return sub
 
+    sub = command("convert", _convert, "annotations of other formats into a data folder")
+    sub.add_argument("--format", type=Format, choices=list(Format), required=True)
+    sub.add_argument(
+        "--images", type=Path, help="folder of the pictures (coco: default beside the annotations)"
+    )
+    sub.add_argument("--annotations", type=Path, help="coco, wider: the file; voc, yolo: the folder")
+    sub.add_argument("--names", nargs="+", metavar="THEIRS=OURS", help="OURS: face, plate, head, none")
+    sub.add_argument(
+        "--labelled", nargs="*", choices=CLASSES, metavar="CLASS", help="of these every instance is marked"
+    )
+    sub.add_argument(
+        "--source", help="what the set is called in figures; default: the format's name, or what coco says"
+    )
+    sub.add_argument("--out", type=Path, required=True, help="DATA/train.json.gz or DATA/val.json.gz")
+    sub.add_argument(
+        "--val", type=float, default=0.0, help="share of it for val.json.gz beside --out, as 0.1"
+    )
+    sub.add_argument("--add", action="store_true", help="keep what is in --out already")
     sub = with_data(command("pack", _pack, "decode all pictures once"))
     sub.add_argument("--workers", type=int, default=2)
     sub = with_data(

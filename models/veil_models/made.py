@@ -9,6 +9,7 @@ from pathlib import Path
 
 from veil_models.dataset import Dataset, Picture
 from veil_models.errors import ModelsError
+from veil_models.readers.coco_out import seen_from
 
 
 def whole(target: Path, fill: Callable[[Path], object]) -> None:
@@ -40,8 +41,7 @@ def _record(target: Path) -> Path:
 
 def name_of(picture: Picture, root: Path) -> str:
     """A picture's name as annotations below `root` have it."""
-    path = picture.path
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    return seen_from(root, picture.path).as_posix()
 
 
 def bytes_of(picture: Picture) -> int:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from veil_models.assign import DOUBT, HEAD, PLATE, Boxes, Floats, Targets, assign
 from veil_models.augment import Placement, Rng, degrade, place
 from veil_models.dataset import CLASSES, Dataset, Origin, Picture
+from veil_models.graph import STRIDES
 from veil_models.pack import Pack, Pixels
 
 PICTURE_WEIGHT: dict[str, float] = {
@@ -33,10 +34,10 @@ PICTURE_WEIGHT: dict[str, float] = {
     "helen": 1.0,
     "indoor": 0.8,
     "portraits": 1.8,
-    "openstreet": 2.0,
-    "dashcam": 3.0,
-    "carplates": 1.4,
-    "smallplates": 1.0,
+    "openstreet": 3.0,
+    "dashcam": 7.0,
+    "carplates": 2.4,
+    "smallplates": 1.8,
 }
 """How often a picture of each set is drawn; sets of people's labels and of crowds more often."""
 
@@ -109,6 +110,24 @@ def background_of(picture: Picture) -> Floats:
     if "head" in picture.searched:
         head = max(head, SEARCHED_BACKGROUND)
     return np.array([1.0, plate, head], np.float32)
+
+
+def weaken(targets: Targets, background: Floats, area: tuple[int, int, int, int], size: int) -> None:
+    """Where nothing is in an area (x0, y0, x1, y1, of whole cells) of a crop of `size` pixels, let that count
+    as much as `background` [3] says; in place."""
+    x0, y0, x1, y1 = area
+    first = 0
+    for stride in STRIDES:
+        side = size // stride
+        cells = (slice(None), slice(first, first + side * side))
+        weight = targets.weight[cells].reshape(-1, side, side)[
+            :, y0 // stride : y1 // stride, x0 // stride : x1 // stride
+        ]
+        score = targets.score[cells].reshape(-1, side, side)[
+            :, y0 // stride : y1 // stride, x0 // stride : x1 // stride
+        ]
+        weight[score == 0] = np.minimum(weight, background[:, None, None])[score == 0]
+        first += side * side
 
 
 @dataclass(slots=True)
@@ -217,7 +236,7 @@ class Sampler:
         # a class nobody looked for in one part is ignored there
         for k, (x0, y0, x1, y1) in enumerate(areas):
             for category in (PLATE, HEAD):
-                if score_weight[category, k] < 1:
+                if score_weight[category, k] == 0:
                     region = np.array([[x0, y0, x1, y1]], np.float32)
                     parts.insert(
                         0,
@@ -229,7 +248,10 @@ class Sampler:
             np.concatenate([p.score for p in parts]),
             np.concatenate([p.weight for p in parts]),
         )
-        return image, assign(whole, np.ones(3, np.float32), size)
+        targets = assign(whole, np.ones(3, np.float32), size)
+        for area, background in zip(areas, score_weight.T, strict=True):
+            weaken(targets, background, area, size)
+        return image, targets
 
     def batches(self, first: int, every: int = 1) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
         """The batches number `first`, `first` + `every` and so on, as arrays named like the fields of

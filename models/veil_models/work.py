@@ -3,16 +3,13 @@ again."""
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from veil_models.dataset import Dataset, held_out
 from veil_models.errors import ModelsError
-from veil_models.made import digest, made_from, put
+from veil_models.made import digest, made_from, name_of, put
 from veil_models.pack import Pack, build_pack
 from veil_models.readers.coco import read_coco
 from veil_models.readers.coco_out import write_coco
@@ -84,15 +81,10 @@ class Work:
                 labels: their pictures' names and sizes must agree.
         """
         step = {self.fused: "fuse", self.mined: "mine"}[source]
-        try:
-            found = read_coco(source, self.data)
-        except (EOFError, gzip.BadGzipFile, zlib.error, json.JSONDecodeError) as error:
-            raise ModelsError(f"{source} is damaged: delete it and run {step} again.") from error
+        found = read_coco(source, self.data)
         record = made_from(source)
         if record is None:
-            same = [(p.path, p.width, p.height) for p in found] == [
-                (p.path, p.width, p.height) for p in pictures
-            ]
+            same = self._places(found) == self._places(pictures)
         else:
             same = record["data"] == self.digest(pictures)
         if not same:
@@ -101,3 +93,6 @@ class Work:
                 f"run {step} again."
             )
         return found
+
+    def _places(self, pictures: Dataset) -> list[tuple[str, int, int]]:
+        return [(name_of(p, self.data), p.width, p.height) for p in pictures]

@@ -12,14 +12,14 @@ from veil.config import CameraConfig, Config
 from veil.config_load import load_config
 from veil.detect.detector import Detector
 from veil.domain.detection import ObjectClass
-from veil.origin import origin_of
+from veil.origin import never_found, origin_of
 
 
 class Seen:
     """A detector by name only."""
 
     identity = "veil-s@0.2.0"
-    thresholds: Mapping[ObjectClass, object] = {}
+    thresholds: Mapping[ObjectClass, object] = {ObjectClass.FACE: object()}
 
 
 def camera(tmp_path: Path, text: str) -> CameraConfig:
@@ -43,7 +43,13 @@ def test_operator_strength_margin_model_configuration_and_software_are_named(tmp
     origin = said(config)
     assert origin["software"] == __version__
     assert origin["config_sha256"] == config.digest
-    assert origin["model"] == {"name": "veil-s", "version": "0.2.0", "sha256": None, "runtime": None}
+    assert origin["model"] == {
+        "name": "veil-s",
+        "version": "0.2.0",
+        "sha256": None,
+        "runtime": None,
+        "classes": ("face",),
+    }
     policies = origin["policies"]
     assert isinstance(policies, dict)
     assert policies["plate"] == {
@@ -53,6 +59,19 @@ def test_operator_strength_margin_model_configuration_and_software_are_named(tmp
         "min_size_px": config.mask.plate.min_size,
     }
     assert policies["face"]["operator"] == "solid"
+
+
+def test_what_is_to_be_hidden_and_never_found_is_told(tmp_path: Path) -> None:
+    class All(Seen):
+        thresholds = dict.fromkeys(ObjectClass, object())
+
+    detectors: list[Detector] = [Seen(), All()]  # type: ignore[list-item]
+    plain = camera(tmp_path, '[camera.front]\nsource = "file:x.mp4"\n')
+    assert [never_found(plain, each) for each in detectors] == [("plate",), ()]
+    heads = camera(
+        tmp_path, '[camera.front]\nsource = "file:x.mp4"\n[camera.front.mask.head]\noperator = "blur"\n'
+    )
+    assert never_found(heads, detectors[0]) == ("head", "plate")
 
 
 def test_most_zones_that_a_camera_may_have_fit_a_line(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import accumulate, pairwise
-from pathlib import Path
 
 import av
 import pytest
@@ -252,11 +251,6 @@ def test_config_beats_credentials_in_the_address() -> None:
     address = CameraAddress("rtsp://a:b@[fe80::1]/p", CaptureConfig(user="u", password=SecretStr("w")))
     assert address.url() == "rtsp://u:w@[fe80::1]/p"
     assert repr(address) == "CameraAddress('rtsp://[fe80::1]/p')"
-
-
-def test_unreadable_password_file_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(CaptureError, match="password file"):
-        opened(camera("rtsp://h/p", password_file=tmp_path / "none"))
 
 
 def test_the_codec_library_logs_nothing_by_itself() -> None:

@@ -18,7 +18,8 @@ from rtsp_server import is_available, serve
 from veil.capture.live import AccessRefusedError
 from veil.capture.rtsp import RtspSource
 from veil.capture.source import DropReason
-from veil.config import CaptureConfig
+from veil.config import CameraConfig, CaptureConfig
+from veil.config_secrets import with_password
 from veil.domain.clock import SystemClock
 from veil.errors import CaptureError, FrameTooLargeError, StreamStalledError
 
@@ -190,6 +191,14 @@ def test_a_missing_stream_is_a_clear_error() -> None:
         assert "no such stream" in str(running.first_error())
 
 
+def test_a_camera_that_sends_sound_alone_is_a_clear_error() -> None:
+    with serve(SMALL, tracks="audio") as server, Running(server.address) as running:
+        error = running.first_error()
+        assert "no video" in error.message
+        assert "4XX" not in error.message
+        assert error.hint
+
+
 def test_size_change_in_mid_stream_starts_an_epoch() -> None:
     with (
         serve(SMALL, Clip(480, 360, frames=60, keyframe_interval=10)) as server,
@@ -300,9 +309,10 @@ def test_credentials_work_from_everywhere(tmp_path: Path, auth: str, where: str)
         address, config = server.address, QUICK
         if where == "file":
             (tmp_path / "password").write_text(SECRET + "\n")
-            config = CaptureConfig(
+            own = CaptureConfig(
                 **{**QUICK.model_dump(), "user": "us er", "password_file": tmp_path / "password"}
             )
+            config = with_password(CameraConfig(name="cam", source=address, capture=own), {}).capture
         elif where == "config":
             config = CaptureConfig(**{**QUICK.model_dump(), "user": "us er", "password": SECRET})
         else:

@@ -77,6 +77,15 @@ def test_environment_alone_makes_a_camera() -> None:
     assert camera.mask.zones[0].name == "top"
 
 
+@pytest.mark.parametrize(("word", "enabled"), [("no", False), ("0", False), ("true", True), ("1", True)])
+def test_variables_say_numbers_and_truth_as_text(load: Load, word: str, enabled: bool) -> None:
+    config = load(CAMERA, VEIL_RTSP__ENABLED=word, VEIL_CAPTURE__WIDTH="640", VEIL_CAPTURE='{"height": 480}')
+    capture = config.cameras["front"].capture
+    assert (config.rtsp.enabled, capture.width, capture.height) == (enabled, 640, 480)
+    assert "must be a number" in refused(load, CAMERA, VEIL_MASK__LOOKBACK_S="true")
+    assert "must be a number" in refused(load, CAMERA, VEIL_MASK='{"lookback_s": true}')
+
+
 def test_the_fleet_manager_on_the_same_machine_has_variables_of_its_own() -> None:
     config = load_config(None, {"VEIL_FLEET_BROKER__PORT": "8884", "VEIL_FLEET__PORT": "8885"})
     assert config.fleet.port == 8885
@@ -125,7 +134,22 @@ def test_variables_without_a_section_are_not_ours(load: Load) -> None:
         ),
         ("[tracker]\nmatch_iou = nan", "must be a finite number"),
         ("[tracker]\nhold_s = '1 s'", "[tracker] hold_s: must be a number"),
+        (
+            CAMERA.replace("rtsp://192.0.2.1/a", "/dev/video0")
+            + CAMERA.replace("front", "back").replace("rtsp://192.0.2.1/a", "v4l2:/dev//video0"),
+            "/dev/video0 is read by camera front already",
+        ),
         ("[recorder]\nenabled = 'maybe'", "must be true or false"),
+        ("[recorder]\nenabled = 'no'", "must be true or false"),
+        ("[recorder]\nenabled = 0", "must be true or false, not 0"),
+        ("[mask]\nlookback_s = true", "[mask] lookback_s: must be a number"),
+        ("[detector]\nthreads = true", "[detector] threads: must be a whole number"),
+        ("[detector]\nthreads = '2'", "[detector] threads: must be a whole number"),
+        ("[capture]\nframe_rate = true", "[capture] frame_rate: must be a number"),
+        (
+            "[[mask.zones]]\nname = 'a'\npoints = [[true, 0], [1, 1], [0, 1]]",
+            "points: holds true or false",
+        ),
         ("[capture", "is not TOML"),
         ("\ufeff" + CAMERA, "byte order mark"),
         ("a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),

@@ -20,6 +20,8 @@ from veil.frames.picture import ColorInfo, Planes
 from veil.frames.pool import SlotPool
 from veil.frames.still import i420
 
+pytestmark = pytest.mark.usefixtures("as_they_are")
+
 LIMIT = InputLimit(640, 384, 32, dynamic=True)
 FIXED = InputLimit(640, 384, 32, dynamic=False)
 RGB8 = TensorSpec("nchw", "uint8", "rgb")

@@ -138,11 +138,20 @@ def test_a_provider_that_is_missing_fails(examine: Examine, tmp_path: Path) -> N
     assert found["detector (defaults)"].level is Level.FAIL
 
 
-def test_a_port_of_somebody_else_fails_and_our_own_server_does_not(examine: Examine) -> None:
-    with listener(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+def test_a_port_of_somebody_else_fails_and_our_own_server_does_not(examine: Examine, tmp_path: Path) -> None:
+    rtsp = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n"
+    with listener(rtsp) as port:
         assert examine("", rtsp_port=port)["rtsp port"].level is Level.FAIL
-    with listener(b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n") as port:
-        assert examine("", rtsp_port=port)["rtsp port"].level is Level.OK
+    (tmp_path / "run").mkdir()
+    with socket.socket(socket.AF_UNIX) as cameras:
+        cameras.bind(str(tmp_path / "run" / "rtsp.sock"))
+        with listener(rtsp) as port:
+            # The socket of a server that has ended.
+            assert examine("", rtsp_port=port)["rtsp port"].level is Level.FAIL
+            cameras.listen()
+            assert examine("", rtsp_port=port)["rtsp port"].level is Level.OK
+        with listener(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+            assert examine("", rtsp_port=port)["rtsp port"].level is Level.FAIL
 
 
 def test_a_disk_that_is_too_small_fails(examine: Examine, tmp_path: Path) -> None:
@@ -157,6 +166,36 @@ def test_a_folder_that_cannot_be_written_fails(tmp_path: Path) -> None:
     path.write_text("[box]\nstate_dir = '/proc/veil'\n")
     found = {finding.name: finding for finding in run_checks(path, {})}
     assert found["state"].level is Level.FAIL
+
+
+@pytest.mark.parametrize("below", ["", "/veil/deep"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("state", "[box]\nstate_dir = '{}'"),
+        ("runtime", "[box]\nruntime_dir = '{}'"),
+        ("recordings", "[recorder]\ndirectory = '{}'\n[camera.a]\nsource = '/nowhere'"),
+    ],
+)
+def test_a_file_in_place_of_a_folder_fails(tmp_path: Path, name: str, text: str, below: str) -> None:
+    wrong, path = tmp_path / "file", tmp_path / "veil.toml"
+    wrong.touch()
+    path.write_text(text.format(f"{wrong}{below}"))
+    found = [finding for finding in run_checks(path, {}) if finding.name == name]
+    assert [(finding.level, f"{wrong} is no folder" in finding.what) for finding in found] == [
+        (Level.FAIL, True)
+    ]
+
+
+def test_a_runtime_folder_that_takes_no_files_fails_and_another_is_named(
+    examine: Examine, tmp_path: Path
+) -> None:
+    assert examine("")["runtime"] == Finding("runtime", Level.OK, f"{tmp_path}/run")
+    path = tmp_path / "veil.toml"
+    path.write_text("[box]\nruntime_dir = '/proc/veil'\n")
+    found = {finding.name: finding for finding in run_checks(path, {})}
+    assert found["runtime"].level is Level.FAIL
+    assert "/proc" in found["runtime"].what
 
 
 def test_a_secret_that_others_can_read_is_told(examine: Examine, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from veil_models.dataset import Dataset, Picture
-from veil_models.pack import read_rgb
+from veil_models.picture_file import read_rgb
 from veil_models.readers.coco_out import write_coco
 
 

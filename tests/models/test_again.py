@@ -156,7 +156,7 @@ def test_labels_cut_short_by_a_kill_are_named(tmp_path: Path) -> None:
     for kept in (0.5, 0.9):
         whole_file = (tmp_path / "train.json.gz").read_bytes()
         work.mined.write_bytes(whole_file[: int(kept * len(whole_file))])
-        with pytest.raises(ModelsError, match="damaged: delete it"):
+        with pytest.raises(ModelsError, match="is damaged: delete it"):
             work.labels(work.mined, pictures)
 
 

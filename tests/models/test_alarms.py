@@ -151,3 +151,17 @@ def test_alarms_of_a_data_set_are_found_by_several_processes_and_survive_the_fil
     assert len(kept.picture) == (found.picture > 0).sum() > 0
     assert [others[i].path for i in kept.picture] == [trained_on[i].path for i in found.picture if i > 0]
     np.testing.assert_array_equal(kept.xyxy, found.xyxy[found.picture > 0])
+
+
+def test_in_a_mosaic_too_what_our_net_searched_is_a_weak_background_and_what_nobody_saw_none() -> None:
+    def weights(picture: Picture) -> tuple[set[float], ...]:
+        sampler = Sampler([picture], _black(1), Recipe(size=128, mosaic=1.0))
+        targets = [sampler.example(np.random.default_rng(seed))[1] for seed in range(8)]
+        return tuple({round(float(w), 2) for t in targets for w in t.weight[kind]} for kind in range(3))
+
+    searched = dataclasses.replace(_picture(labelled=frozenset({"head"})), searched=frozenset({"plate"}))
+    assert weights(searched) == ({1.0}, {0.5}, {1.0})
+    assert weights(_picture()) == ({1.0}, {0.0}, {0.0})
+    # What is there counts in full, and what is ignored not at all.
+    plates = (Label("plate", 60, 60, 400, 300), Label("plate", 500, 60, 100, 300, ignore=True))
+    assert weights(dataclasses.replace(searched, labels=plates))[1] == {0.0, 0.5, 1.0}

@@ -22,7 +22,7 @@ from veil.capture.source import DropReason, Source
 from veil.channel import ChannelClosedError
 from veil.detect.guard import DetectorGuard
 from veil.domain.clock import SystemClock
-from veil.errors import LogError, PipelineError
+from veil.errors import CaptureError, LogError, PipelineError, StreamStalledError
 from veil.frames.pool import SlotPool
 from veil.frames.raw import RawFrame
 from veil.pipeline import FileWay, LiveWay, Observer, Parts, Pipeline, Pools, Way
@@ -141,6 +141,24 @@ class Camera:
         timer.start()
         pipeline.run()
         timer.join()
+
+
+def test_a_source_that_is_away_is_told_once_for_each_reason_and_when_it_is_back() -> None:
+    told: list[tuple[str, str]] = []
+    stats = CameraStats()
+    observer = Observer(stats, Notes(), lambda message, hint: told.append((message, hint)))
+    observer.connected(640, 360, 25.0)
+    assert told == []
+    silent = [StreamStalledError(f"cam has sent no picture for {s} s.", hint="Look.") for s in (4.5, 4.6, 12)]
+    for error in (*silent, CaptureError("cam refuses."), CaptureError("cam refuses.")):
+        observer.disconnected(error, 1.0)
+        assert stats.snapshot().fault == error.message
+    observer.connected(640, 360, 25.0)
+    assert stats.snapshot().fault == ""
+    observer.connected(320, 240, 25.0)
+    observer.disconnected(silent[0], 1.0)
+    stalled = ("cam has sent no picture for 4.5 s.", "Look.")
+    assert told == [stalled, ("cam refuses.", ""), ("connected, 640x360.", ""), stalled]
 
 
 def test_the_live_way_drops_the_oldest_frame_and_counts_it() -> None:

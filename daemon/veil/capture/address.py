@@ -7,22 +7,25 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
-from veil.config import CaptureConfig
+from veil.config import CaptureConfig, redact
 from veil.errors import CaptureError
 
 SCHEMES: Final = ("rtsp", "rtsps")
 
 
 class CameraAddress:
-    """An RTSP address. `str` and `repr` never show user, password or query.
+    """An RTSP address. `str` and `repr` never show user, password or query, wherever a login stands.
 
     Args:
         source: the address of the config; user and password in it count where the config has none of its own.
+        config: with its password read (`veil.config_secrets.with_password`).
     """
 
     __slots__ = ("_password", "_query", "_user", "host", "path", "port", "scheme")
 
     def __init__(self, source: str, config: CaptureConfig) -> None:
+        if config.password_file is not None:
+            raise ValueError("the password has to be read before the camera is opened")
         problem = ""
         try:
             parts = urlsplit(source)
@@ -43,7 +46,8 @@ class CameraAddress:
         self.path = parts.path
         self._query = parts.query
         self._user = SecretStr(config.user or unquote(parts.username or ""))
-        self._password = _password(config) or SecretStr(unquote(parts.password or ""))
+        own = config.password.get_secret_value()
+        self._password = SecretStr(own or unquote(parts.password or ""))
 
     def url(self) -> str:
         """The address with credentials, for the codec library alone. Never store, log or raise it."""
@@ -58,22 +62,8 @@ class CameraAddress:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         where = host if self.port is None else f"{host}:{self.port}"
-        return f"{self.scheme}://{where}{self.path}"
+        # The empty login says that an @ in the path is none.
+        return redact(f"{self.scheme}://@{where}{self.path}")
 
     def __repr__(self) -> str:
         return f"CameraAddress({str(self)!r})"
-
-
-def _password(config: CaptureConfig) -> SecretStr | None:
-    if config.password.get_secret_value():
-        return config.password
-    if config.password_file is None:
-        return None
-    try:
-        return SecretStr(config.password_file.read_text("utf-8").rstrip("\r\n"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise CaptureError(
-            f"The camera's password file {config.password_file} cannot be read: {reason}.",
-            hint="It holds the password in one line and is readable for Veil's user.",
-        ) from None

@@ -17,6 +17,7 @@ from veil.frames.pool import Slot, SlotPool
 from veil.frames.raw import RawFrame
 
 _FILE_WAIT_S = 0.1
+_LITTLE_BACK_S = 0.25
 _DAMAGED = "picture damaged"
 
 AcquireSlot = Callable[[SlotPool], Slot | None]
@@ -49,13 +50,14 @@ class Timeline:
     or begin late, they go on one nominal frame after the last, with the source's distances.
     """
 
-    _little_back_s = 0.25
+    _least_share = 0.0
     _longest_step_s: float | None = None
 
     def __init__(self, time_base: Fraction, frame_rate: float) -> None:
         self.time_base = time_base
         self._step = max(1, round(1 / (frame_rate * time_base)))
-        self._little_back = int(self._little_back_s / time_base)
+        self._little_back = int(_LITTLE_BACK_S / time_base)
+        self._least_step = max(1, int(self._least_share * self._step))
         self._longest_step = self._longest_step_s and int(self._longest_step_s / time_base)
         self._offset = 0
         self._last: int | None = None
@@ -76,18 +78,19 @@ class Timeline:
         if pts > last and (self._longest_step is None or pts - last <= self._longest_step):
             return pts
         if was_stamped and 0 <= last - pts < self._little_back:
-            return last + 1
+            return last + self._least_step
         self._offset += last + self._step - pts
         return last + self._step
 
 
 class LiveTimeline(Timeline):
-    """As `Timeline`, for clocks that jump: each step back goes on one nominal frame after the last, and so
-    does each step of more than five seconds. So long without a picture, a camera counts as silent; and
-    recorders are known that date single pictures hours ahead, which must not end the look-back or what is
-    held."""
+    """As `Timeline`, for clocks that jump: a step of more than five seconds goes on one nominal frame after
+    the last. So long without a picture, a camera counts as silent; and recorders are known that date single
+    pictures hours ahead, which must not end the look-back or what is held. A repeated timestamp, or one that
+    is a little back, is put half a nominal frame after the last: pictures of clocks that jitter keep a
+    distance, and the next good timestamp still passes as it is."""
 
-    _little_back_s = 0.0
+    _least_share = 0.5
     _longest_step_s = 5.0
 
 

@@ -10,7 +10,7 @@ from veil.capture.address import SCHEMES
 from veil.capture.file import FileSource
 from veil.capture.rtsp import RtspSource
 from veil.capture.source import CaptureObserver, PoolProvider, Source
-from veil.config import CameraConfig
+from veil.config import CameraConfig, redact
 from veil.domain.clock import Clock
 from veil.errors import CaptureError
 
@@ -48,7 +48,9 @@ def open_source(config: CameraConfig, pools: PoolProvider, observer: CaptureObse
         return V4l2Source(device, config.capture, pools, observer, clock)
     path = Path(source)
     if path.is_dir():
-        raise CaptureError(f"{path} is a folder.", hint="Give one file, or use veil anonymize for folders.")
+        raise CaptureError(
+            f"{redact(source)} is a folder.", hint="Give one file, or use veil anonymize for folders."
+        )
     if not path.exists():
-        raise CaptureError(f"{path} does not exist.", hint=_KINDS)
+        raise CaptureError(f"{redact(source)} does not exist.", hint=_KINDS)
     return FileSource(path, config.capture, pools, observer, clock)

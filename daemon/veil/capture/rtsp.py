@@ -200,6 +200,12 @@ class RtspSource(LiveSource):
                 )
             case av.error.HTTPNotFoundError():
                 return CaptureError(f"{where}: the camera has no such stream.", hint="Check the path.")
+            case av.error.HTTPOtherClientError() if phase is Phase.OPENING:
+                # Of a camera with sound alone no track is asked for, and playing none is refused.
+                return CaptureError(
+                    f"{where}: the camera has no video there, or refuses to send it.",
+                    hint="Check that the path names a video stream, and how many viewers the camera takes.",
+                )
             case av.error.ConnectionRefusedError():
                 return CaptureError(f"{where} refuses the connection.", hint="Check address and port.")
             case av.error.TimeoutError() | av.error.ExitError() if phase is Phase.READING:

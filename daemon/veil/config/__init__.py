@@ -18,8 +18,8 @@ from veil.config.finding import DetectorConfig, ThresholdConfig, TrackerConfig
 from veil.config.fleet import FleetConfig
 from veil.config.masking import MaskConfig, PolicyConfig, ZoneConfig, polygon_problem
 from veil.config.output import EncoderConfig, PreviewConfig, RecorderConfig
-from veil.config.section import NAME_PATTERN, SECRET_KEYS, Section
-from veil.config.source import CaptureConfig, redact
+from veil.config.section import NAME_PATTERN, SECRET_KEYS, Section, scalar_of
+from veil.config.source import CaptureConfig, redact, split_login
 
 __all__ = [
     "BOX_LOG",
@@ -46,6 +46,8 @@ __all__ = [
     "ZoneConfig",
     "polygon_problem",
     "redact",
+    "scalar_of",
+    "split_login",
 ]
 
 

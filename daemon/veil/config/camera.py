@@ -9,7 +9,7 @@ from veil.config.finding import DetectorConfig, TrackerConfig
 from veil.config.masking import MaskConfig
 from veil.config.output import EncoderConfig, PreviewConfig, RecorderConfig
 from veil.config.section import Name, Section
-from veil.config.source import CaptureConfig, redact
+from veil.config.source import CaptureConfig, is_broken_address, redact
 
 _SOURCE_SCHEMES = ("rtsp", "rtsps")
 
@@ -36,7 +36,7 @@ class CameraConfig(CameraSections):
     source: str = Field(
         min_length=1,
         max_length=2048,
-        description="rtsp://HOST/PATH, rtsps://HOST/PATH, /dev/videoN, a file or a folder",
+        description="rtsp://HOST/PATH, rtsps://HOST/PATH, /dev/videoN or a video file, begun anew at its end",
         examples=["rtsp://192.0.2.10:554/stream1"],
     )
 
@@ -45,10 +45,15 @@ class CameraConfig(CameraSections):
     def _check_source(cls, source: str) -> str:
         if any(ord(sign) < 32 or ord(sign) == 127 for sign in source):
             raise ValueError("source holds control characters")
+        if is_broken_address(source):
+            raise ValueError(
+                "source looks like an address and is not written as one: rtsp://HOST/PATH "
+                "(a file of such a name: with its whole path)"
+            )
         scheme, separator, rest = source.partition("://")
         if separator and scheme.lower() not in _SOURCE_SCHEMES:
             raise ValueError(f"source starts with an unknown scheme; known are {', '.join(_SOURCE_SCHEMES)}")
-        if separator and not rest.split("/")[0]:
+        if separator and not rest.split("/")[0].removeprefix("@"):
             raise ValueError("source names no host")
         return source
 

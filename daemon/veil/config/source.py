@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Literal, Self
@@ -10,7 +11,15 @@ from pydantic import Field, SecretStr, model_validator
 
 from veil.config.section import Section
 
-_PASSWORD_IN_QUERY = re.compile(r"(?i)((?:pass(?:word|wd)?|pwd)=)[^&?#]*")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_BROKEN_SCHEME = re.compile(r"(?i)rtsps?(?::|//)")
+_HOST_OF_NUMBERS = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<four>[0-9.]+))(?::[0-9]*)?")
+# `user=ADMIN&password=…` and `user=ADMIN_password=…`: recorders take logins in the path too. What follows may
+# be part of a password, so that all is hidden up to the next `&KEY=`.
+_SECRET_VALUE = re.compile(
+    r"(?is)((?:[\w.%-]*(?:user|usr|name|login|pas|pwd|token|auth|secret|key|sig|session)[\w.%-]*|\b(?:u|p|pw))=)"
+    r".*?(?=&[\w.%-]+=|$)"
+)
 
 
 class CaptureConfig(Section):
@@ -91,11 +100,62 @@ class CaptureConfig(Section):
         return self
 
 
+def split_login(address: str) -> tuple[str, str]:
+    """The login of an address (what stands behind `://`), "" where there is none, and the rest without it.
+
+    Raises:
+        ValueError: a `/` before an `@` may be part of a password or the end of a host.
+    """
+    authority, _, path = address.partition("/")
+    login, at, host = authority.rpartition("@")
+    if "@" not in path or _is_number(host) or (at and not login):
+        return login, address[len(login) + len(at) :]
+    port = host.rpartition(":")[2] if ":" in host else None
+    if at or (port is not None and port.isdecimal() and len(port) <= 5):
+        raise ValueError(
+            "it cannot be told which @ ends the login; write / in a password as %2F, "
+            "and rtsp://@HOST where an @ belongs to the path"
+        )
+    if port is None:
+        return "", address
+    # A password with an unescaped slash: `user:pa/ss@host/path`.
+    login, _, rest = address.rpartition("@")
+    return login, rest
+
+
+def _is_number(host: str) -> bool:
+    found = _HOST_OF_NUMBERS.fullmatch(host)
+    try:
+        return bool(found and ipaddress.ip_address(found["six"] or found["four"]))
+    except ValueError:
+        return False
+
+
+def is_broken_address(source: str) -> bool:
+    """Whether it was meant as an address and is not written as one, as `rtsp:/HOST` and `user:password@HOST`.
+
+    Paths that begin with / or . are files, whatever they are called.
+    """
+    if _SCHEME.match(source) or source.startswith(("/", ".")):
+        return False
+    return bool(_BROKEN_SCHEME.match(source)) or _may_hold_login(source)
+
+
+def _may_hold_login(text: str) -> bool:
+    return ":" in text.rpartition("@")[0]
+
+
 def redact(source: str) -> str:
-    """A source as it may be shown and logged: without user, password and password-like query values."""
-    scheme, separator, rest = source.partition("://")
-    if not separator:
-        return source
-    authority, slash, path = rest.partition("/")
-    host = authority.rpartition("@")[2]
-    return _PASSWORD_IN_QUERY.sub(r"\1***", f"{scheme}://{host}{slash}{path}")
+    """A source as it may be shown and logged: without login, and without values that may be one."""
+    found = _SCHEME.match(source)
+    scheme = found[0] if found else ""
+    rest = source[len(scheme) :]
+    hidden = f"***@{rest.rpartition('@')[2]}"
+    if found:
+        try:
+            rest = split_login(rest)[1]
+        except ValueError:
+            rest = hidden
+    elif _may_hold_login(rest):
+        rest = hidden
+    return _SECRET_VALUE.sub(r"\1***", scheme + rest)

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from veil.command_line import run_command
-from veil.config import Config
+from veil.config import Config, redact
 from veil.config_load import load_config
 from veil.demo.clip import RATE, write_clip
 from veil.demo.fleet import DemoFleet, FleetSetup
@@ -118,7 +118,7 @@ def _config(source: str, out: Path, runtime: Path, fleet: DemoFleet | None) -> C
 
 
 def _tell_where(config: Config, fleet: DemoFleet | None, duration: float) -> None:
-    print("Veil demo, anonymizing", config.cameras[_NAME].source, flush=True)
+    print("Veil demo, anonymizing", redact(config.cameras[_NAME].source), flush=True)
     for line in addresses(config):
         print(" ", line, flush=True)
     print(f"  evidence: {config.box.state_dir / 'log'}", flush=True)

@@ -226,10 +226,14 @@ class BundleDetector:
         height, width = planes.y.shape
         stages = [0, 0, 0]
         started = time.monotonic_ns()
-        seen = [Seen(self._one(planes, color, plan, plan.whole, stages), None)]
-        seen.extend(
-            Seen(self._one(planes, color, plan, plan.tiles[tile.index], stages), tile) for tile in tiles
-        )
+        whole = plan.preprocessors[_shape(plan.whole)]
+        seen = [Seen(self._one(planes, color, whole, plan.whole, stages), None)]
+        # what is dark in a bright picture is no dark picture
+        gain = whole.gain
+        for tile in tiles:
+            view = plan.tiles[tile.index]
+            preprocessor = plan.preprocessors[_shape(view)]
+            seen.append(Seen(self._one(planes, color, preprocessor, view, stages, gain), tile))
         looked = time.monotonic_ns()
         detections = self._reported(merge(seen, width, height))
         merged = time.monotonic_ns() - looked
@@ -238,11 +242,17 @@ class BundleDetector:
         return detections
 
     def _one(
-        self, planes: Planes, color: ColorInfo, plan: _FramePlan, view: View, stages: list[int]
+        self,
+        planes: Planes,
+        color: ColorInfo,
+        preprocessor: Preprocessor,
+        view: View,
+        stages: list[int],
+        gain: float | None = None,
     ) -> Found:
         """One look, in pixels of the frame. Adds nanoseconds of resize, inference, decoding to `stages`."""
         begin = time.monotonic_ns()
-        tensor = plan.preprocessors[_shape(view)].fill(planes, color, view)
+        tensor = preprocessor.fill(planes, color, view, gain)
         filled = time.monotonic_ns()
         outputs = self._runtime.run(tensor)
         inferred = time.monotonic_ns()

@@ -6,8 +6,9 @@ import getpass
 import os
 import platform
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import veil
@@ -21,7 +22,9 @@ from veil.host.disk import (
     NETWORK_FILE_SYSTEMS,
     disk_space,
     file_system,
+    in_the_way,
     nearest_existing,
+    takes_files,
     write_speed,
 )
 from veil.host.thermal import temperatures
@@ -105,7 +108,8 @@ def check_temperature(config: Config, environ: Mapping[str, str]) -> Iterator[Fi
 def check_disks(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
     del environ
     yield from _check_folder("state", config.box.state_dir, needed_bytes=256 * MEBIBYTE, bit_rate=0)
-    yield from _check_writable("runtime", config.box.runtime_dir)
+    problems = list(_check_writable("runtime", config.box.runtime_dir))
+    yield from problems or [ok("runtime", str(config.box.runtime_dir))]
     folders: dict[Path, list[str]] = {}
     for name, camera in config.cameras.items():
         if camera.recorder.enabled:
@@ -133,12 +137,17 @@ def check_disks(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]
 def check_ports(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
     del environ
     if config.rtsp.enabled:
-        yield _check_port("rtsp port", config.rtsp.address, config.rtsp.port)
+        is_ours = partial(_is_our_server, config.box.runtime_dir / "rtsp.sock")
+        yield _check_port("rtsp port", config.rtsp.address, config.rtsp.port, is_ours)
     if config.page.port:
-        yield _check_port("page port", config.page.address, config.page.port)
+        yield _check_port("page port", config.page.address, config.page.port, _is_nobody)
 
 
 def _check_writable(name: str, folder: Path) -> Iterator[Finding]:
+    wrong = in_the_way(folder)
+    if wrong is not None:
+        yield fail(name, f"{wrong} is no folder.", "Remove it, or name another folder in the configuration.")
+        return
     there = nearest_existing(folder)
     if not os.access(there, os.W_OK | os.X_OK):
         yield fail(
@@ -146,7 +155,13 @@ def _check_writable(name: str, folder: Path) -> Iterator[Finding]:
             f"{there} cannot be written by {_user()}.",
             f"Run Veil as the folder's owner, or: sudo install -d -o {_user()} -m 0750 {folder}",
         )
-    elif there.stat().st_mode & 0o002 and not there.stat().st_mode & 0o1000:
+        return
+    try:
+        takes_files(there)
+    except OSError as error:
+        yield fail(name, f"{there} takes no files: {error.strerror}.", "Name another folder.")
+        return
+    if there.stat().st_mode & 0o002 and not there.stat().st_mode & 0o1000:
         yield warn(name, f"{there} can be written by everybody.", f"chmod o-w {there}")
 
 
@@ -188,7 +203,7 @@ def _check_folder(name: str, folder: Path, *, needed_bytes: float, bit_rate: int
         yield ok(name, said)
 
 
-def _check_port(name: str, address: str, port: int) -> Finding:
+def _check_port(name: str, address: str, port: int, is_ours: Callable[[], bool]) -> Finding:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as listener:
@@ -197,7 +212,7 @@ def _check_port(name: str, address: str, port: int) -> Finding:
     except PermissionError:
         return fail(name, f"{address}:{port} may not be used by {_user()}.", "Choose a port from 1024 on.")
     except OSError as error:
-        if _speaks_rtsp(address, port):
+        if is_ours() and _speaks_rtsp(address, port):
             return ok(name, f"{address}:{port} is served already")
         return fail(
             name,
@@ -205,6 +220,23 @@ def _check_port(name: str, address: str, port: int) -> Finding:
             f"See who has it: ss -ltnp 'sport = :{port}'; or change the port in the configuration.",
         )
     return ok(name, f"{address}:{port} is free")
+
+
+def _is_nobody() -> bool:
+    return False
+
+
+def _is_our_server(path: Path) -> bool:
+    """Whether something listens where cameras hand over their packets. Without the right to ask: yes."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+            channel.settimeout(_RTSP_TIMEOUT_S)
+            channel.connect(str(path))
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _speaks_rtsp(address: str, port: int) -> bool:

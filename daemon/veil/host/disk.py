@@ -48,6 +48,23 @@ def nearest_existing(directory: Path) -> Path:
     return Path("/")
 
 
+def in_the_way(directory: Path) -> Path | None:
+    """What is there and no folder where `directory` or one above it should be, so that it cannot be made."""
+    for candidate in (directory, *directory.absolute().parents):
+        with suppress(OSError):
+            if candidate.is_dir():
+                return None
+            if os.path.lexists(candidate):
+                return candidate
+    return None
+
+
+def takes_files(directory: Path) -> None:
+    """Makes a folder in there and removes it. Raises OSError where that is refused, whatever rights say."""
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".veil-"):
+        pass
+
+
 def file_system(directory: Path, mounts: Path = MOUNTS) -> str:
     """The type of the file system that `directory` lies on (`ext4`, `tmpfs`, ...); "" when not known."""
     target = str(directory.resolve())

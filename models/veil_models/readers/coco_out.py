@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 from veil_models.dataset import CLASSES, Dataset
 
 
+def seen_from(root: Path, path: Path) -> Path:
+    """`path` relative to `root`, with `..` where it lies elsewhere."""
+    if path.is_relative_to(root):
+        return path.relative_to(root)
+    # `..` leads out of the real folder, not out of a link to it
+    return Path(os.path.relpath(path.parent.resolve(), root.resolve()), path.name)
+
+
 def write_coco(pictures: Dataset, target: Path, root: Path) -> None:
-    """Write annotations; file names are stored relative to `root`."""
+    """Write annotations, whole or not at all; file names are stored relative to `root`."""
     images, annotations = [], []
     ids = {name: i + 1 for i, name in enumerate(CLASSES)}
     for number, picture in enumerate(pictures, 1):
         images.append(
             {
                 "id": number,
-                "file_name": picture.path.relative_to(root).as_posix(),
+                "file_name": seen_from(root, picture.path).as_posix(),
                 "width": picture.width,
                 "height": picture.height,
                 "source": picture.source,
@@ -41,5 +50,7 @@ def write_coco(pictures: Dataset, target: Path, root: Path) -> None:
         item["id"] = number
     categories = [{"id": i, "name": n} for n, i in ids.items()]
     data = {"categories": categories, "images": images, "annotations": annotations}
-    with gzip.open(target, "wt", encoding="utf-8", compresslevel=3) as stream:
+    partial = target.with_name(f"{target.name}.part")
+    with gzip.open(partial, "wt", encoding="utf-8", compresslevel=3) as stream:
         json.dump(data, stream)
+    partial.replace(target)

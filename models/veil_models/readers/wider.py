@@ -6,35 +6,54 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from veil_models.dataset import Label, Picture
-from veil_models.readers.sizes import picture_size
+from veil_models.errors import ModelsError
+from veil_models.picture_file import picture_size
+from veil_models.readers.checks import check_place, number, read_text
 
 _INVALID = 7
 """Column of the flag that marks a box as not a usable face."""
 
 
 def read_wider(annotations: Path, images: Path, source: str = "wider") -> list[Picture]:
-    """Read wider_face_*_bbx_gt.txt; faces flagged invalid become ignore regions, boxes without area
-    vanish."""
-    lines = iter(annotations.read_text().splitlines())
-    return list(_blocks(lines, images, source, annotations))
+    """Read wider_face_*_bbx_gt.txt; faces flagged invalid become ignore regions, boxes without area vanish.
+
+    ModelsError names file and line.
+    """
+    pictures = list(_blocks(read_text(annotations).splitlines(), images, source, annotations))
+    if not pictures:
+        raise ModelsError(f"{annotations}: names no picture.")
+    return pictures
 
 
-def _blocks(lines: Iterator[str], images: Path, source: str, annotations: Path) -> Iterator[Picture]:
-    for name in lines:
-        if not name.strip():
+def _blocks(lines: list[str], images: Path, source: str, annotations: Path) -> Iterator[Picture]:
+    at = 0
+    while at < len(lines):
+        name = lines[at].strip()
+        at += 1
+        if not name:
             continue
-        count = next(lines, "").strip()
-        if not count.isdigit():
-            raise ValueError(f"{annotations}: {name}: no count of faces")
-        # a picture without faces still has one line, all zeros
-        rows = [next(lines, "").split() for _ in range(max(1, int(count)))]
-        labels = []
-        for row in rows:
-            if len(row) < 4:
-                raise ValueError(f"{annotations}: {name}: fewer lines than its count")
-            x, y, w, h = (float(v) for v in row[:4])
-            if w > 0 and h > 0:
-                labels.append(Label("face", x, y, w, h, ignore=len(row) > _INVALID and row[_INVALID] == "1"))
-        path = images / name.strip()
+        count = lines[at].strip() if at < len(lines) else ""
+        if not count.isdecimal():
+            raise ModelsError(f"{annotations}:{at}: {name!r} is not followed by its count of faces.")
+        at += 1
+        # as published a picture without faces still has one line, all zeros; some copies lack it
+        zeros = count == "0" and at < len(lines) and set(lines[at].split()) == {"0"}
+        rows = range(at, at + (1 if zeros else int(count)))
+        path = images / name
         width, height = picture_size(path)
-        yield Picture(path, width, height, source, frozenset({"face"}), tuple(labels))
+        found = (_label(lines, row, f"{annotations}:{row + 1}", width, height) for row in rows)
+        labels = tuple(label for label in found if label is not None)
+        yield Picture(path, width, height, source, frozenset({"face"}), labels)
+        at = rows.stop
+
+
+def _label(lines: list[str], row: int, where: str, width: int, height: int) -> Label | None:
+    fields = lines[row].split() if row < len(lines) else []
+    if len(fields) < 4:
+        raise ModelsError(f"{where}: no box; the count above says that there is one.")
+    x, y, w, h = (number(field, where) for field in fields[:4])
+    if w <= 0 or h <= 0:
+        return None
+    label = Label("face", x, y, w, h, ignore=len(fields) > _INVALID and fields[_INVALID] == "1")
+    check_place(label, width, height, where)
+    return label
