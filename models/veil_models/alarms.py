@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from veil_models.boxes import Array, iou_matrix
-from veil_models.dataset import CLASSES, Dataset, Picture
+from veil_models.dataset import CLASSES, Dataset, Origin, Picture
 from veil_models.detect import Detector, OnnxDetector
+from veil_models.errors import ModelsError
 from veil_models.looks import Look, ask
+from veil_models.made import digest_of_net, name_of, put
 from veil_models.pack import Pack, Pixels
 from veil_models.sampler import Alarms, background_of
 from veil_models.work import Work
@@ -27,19 +31,32 @@ LOOK = Look(1.0, mirrored=False)
 
 
 def _names(pictures: Dataset, data: Path) -> list[str]:
-    return [str(picture.path.relative_to(data)) for picture in pictures]
+    return [name_of(picture, data) for picture in pictures]
 
 
-def save(alarms: Alarms, pictures: Dataset, work: Work) -> None:
-    """Write them down with the names of their pictures."""
+def made_from(pictures: Dataset, work: Work, bundle: Path) -> dict[str, str]:
+    """What the alarms of `bundle` in `pictures`, those that are trained on, depend on."""
+    return {"labels": work.digest(pictures), "net": digest_of_net(bundle)}
+
+
+def save(alarms: Alarms, pictures: Dataset, work: Work, made: Mapping[str, str]) -> None:
+    """Write them down with the names of their pictures; `made` as `made_from` has it."""
     names = np.array(_names(pictures, work.data), str)
-    np.savez_compressed(work.alarms, name=names[alarms.picture], xyxy=alarms.xyxy, score=alarms.score)
+
+    def fill(part: Path) -> None:
+        with part.open("wb") as stream:
+            np.savez_compressed(stream, name=names[alarms.picture], xyxy=alarms.xyxy, score=alarms.score)
+
+    put(work.alarms, made, fill)
 
 
 def load(pictures: Dataset, work: Work) -> Alarms:
     """Read what `save` wrote, for `pictures`: others than those it was written for, perhaps. What lies in
-    pictures that are not there any more is left out."""
+    pictures that are not there any more is left out. Raises ModelsError where a file of an earlier version
+    does not name them."""
     with np.load(work.alarms, allow_pickle=False) as stored:
+        if "name" not in stored:
+            raise ModelsError(f"{work.alarms} is of an earlier version: delete it and run alarms again.")
         names, xyxy, score = (stored[key] for key in ("name", "xyxy", "score"))
     place = {name: index for index, name in enumerate(_names(pictures, work.data))}
     picture = np.array([place.get(str(name), -1) for name in names], np.int64)
@@ -54,6 +71,7 @@ def alarms_in(detector: Detector, picture: Picture, rgb: Pixels) -> Array:
     background = background_of(picture)
     known = np.array([(b.x, b.y, b.x + b.w, b.y + b.h) for b in picture.labels], np.float32).reshape(-1, 4)
     of = np.array([CLASSES.index(b.category) for b in picture.labels], np.int64)
+    unclear = np.array([b.ignore and b.origin is Origin.HUMAN for b in picture.labels], bool)
     wrong = []
     for name, floor in FLOOR.items():
         category = CLASSES.index(name)
@@ -62,8 +80,16 @@ def alarms_in(detector: Detector, picture: Picture, rgb: Pixels) -> Array:
         longest = (found[:, 2:4] - found[:, :2]).max(1, initial=0.0)
         rows = found[(found[:, 5] == category) & (found[:, 4] >= floor) & (longest >= LEAST[name])]
         touched = iou_matrix(rows[:, :4], known[of == category]).max(1, initial=0.0)
-        wrong.append(rows[touched < CLEAR])
+        left_out = _centred(rows[:, :4], known[unclear & (of == category)])
+        wrong.append(rows[(touched < CLEAR) & ~left_out])
     return np.concatenate([np.zeros((0, 6), np.float32), *wrong])
+
+
+def _centred(boxes: Array, regions: Array) -> npt.NDArray[np.bool_]:
+    """Which of `boxes` [N, 4] have their centre in one of `regions` [M, 4]."""
+    centre = ((boxes[:, :2] + boxes[:, 2:4]) / 2)[:, None]
+    inside: npt.NDArray[np.bool_] = ((regions[:, :2] < centre) & (centre < regions[:, 2:])).all(2).any(1)
+    return inside
 
 
 @functools.cache

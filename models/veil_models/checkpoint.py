@@ -27,6 +27,11 @@ def load_folded(path: Path) -> tuple[str, list[Node], dict[str, Folded]]:
     return spec, net.nodes, fold(net)
 
 
+def steps_of(path: Path) -> int:
+    """How many steps a checkpoint has made."""
+    return int(torch.load(path, map_location="cpu", weights_only=True)["step"])
+
+
 def shrink(source: Path, target: Path) -> None:
     """Keep what resuming needs, in half precision: both sets of weights, the step and the spec; the
     optimizer's moments are rebuilt within some hundred steps."""

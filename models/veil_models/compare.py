@@ -7,6 +7,7 @@ from pathlib import Path
 
 from veil_models.dataset import CLASSES
 from veil_models.detect import Detector, OnnxDetector, TeacherDetector
+from veil_models.errors import ModelsError
 from veil_models.evaluate import Figures, draw_curves, evaluate, table, to_json
 from veil_models.metrics import Tally
 from veil_models.work import Work
@@ -15,7 +16,12 @@ from veil_models.work import Work
 def compare(
     work: Work, bundle: Path, checkpoint: Path | None, yunet: Path | None, out: Path, longest: int
 ) -> dict[str, dict[str, Figures]]:
-    """Print tables, write curves (PNG) and figures.json into `out`."""
+    """Print tables, write curves (PNG) and figures.json into `out`.
+
+    Args:
+        checkpoint: the bundle's float net, to be shown beside it; None: not.
+        yunet: where YuNet-n lies; None: without the teachers.
+    """
     import numpy as np
 
     manifest = tomllib.loads((bundle / "bundle.toml").read_text())
@@ -27,9 +33,9 @@ def compare(
         from veil_models.checkpoint import load_folded
         from veil_models.onnx_writer import write_float
 
-        name, nodes, weights = load_folded(checkpoint)
+        _, nodes, weights = load_folded(checkpoint)
         model = write_float(nodes, weights).SerializeToString()
-        detectors.append((OnnxDetector(f"{name} float", model), CLASSES))
+        detectors.append((OnnxDetector(f"{manifest['name']} float", model), CLASSES))
     if yunet is not None:
         from veil_models.teachers import CenterFace, YuNet
 
@@ -38,11 +44,16 @@ def compare(
     more, more_pack = work.pack("val")
     examples = [(p, np.asarray(pack.picture(i))) for i, p in enumerate(pictures)]
     examples += [(p, np.asarray(more_pack.picture(i))) for i, p in enumerate(more) if p.labelled]
+    if not any(p.labelled for p, _ in examples):
+        raise ModelsError(
+            f"nothing to measure on: people labelled no class (`labelled`) in any picture of "
+            f"{work.data}/val.json.gz."
+        )
     figures: dict[str, dict[str, Figures]] = {}
     tallies: dict[str, dict[str, Tally]] = {}
     out.mkdir(parents=True, exist_ok=True)
     for detector, classes in detectors:
-        mine = thresholds if detector.name.startswith(str(manifest["name"])) else {}
+        mine = {} if isinstance(detector, TeacherDetector) else thresholds
         figures[detector.name], tallies[detector.name] = evaluate(detector, examples, longest, mine, classes)
         print(table(detector.name, figures[detector.name]), flush=True)
     for category in CLASSES:

@@ -11,7 +11,8 @@ import numpy as np
 
 from veil_models.boxes import Array, clusters, iou_matrix
 from veil_models.dataset import Dataset, Label, Origin, Picture
-from veil_models.label import VIEWS, View, views_for
+from veil_models.errors import ModelsError
+from veil_models.label import VIEWS, View, key_of, read_answers, views_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +28,17 @@ HEADS_CALLED_FACES = frozenset({"portraits"})
 too)."""
 
 
-def load_answers(folder: Path) -> dict[int, Array]:
-    """Rows view, x1, y1, x2, y2, score by picture index, for every picture that was asked."""
-    answers: dict[int, Array] = {}
-    for path in sorted(folder.glob("*.npz")):
-        with np.load(path) as data:
-            rows, indices = data["rows"], data["indices"]
-        order = np.argsort(rows[:, 0], kind="stable")
-        rows = rows[order]
-        starts = {int(i): int(np.searchsorted(rows[:, 0], i, "left")) for i in indices}
-        ends = {int(i): int(np.searchsorted(rows[:, 0], i, "right")) for i in indices}
-        for i in indices:
-            answers[int(i)] = rows[starts[int(i)] : ends[int(i)], 1:]
+def load_answers(folder: Path, pictures: Dataset, root: Path) -> dict[int, Array]:
+    """Rows view, x1, y1, x2, y2, score by index, for every one of `pictures` that `label` asked about.
+
+    Raises:
+        ModelsError: none was.
+    """
+    by_key = read_answers(folder)
+    keys = [key_of(picture, root) for picture in pictures]
+    answers = {i: by_key[key] for i, key in enumerate(keys) if key in by_key}
+    if not answers:
+        raise ModelsError(f"{folder} holds no answer about these pictures: run label first.")
     return answers
 
 
@@ -95,10 +95,10 @@ def relabel(picture: Picture, rows: Array, how: Fusion) -> Picture:
 def with_faces(picture: Picture, fused: Array, nothing: float) -> Picture:
     """The picture with faces `fused` ([N, 5] boxes with confidence), doubts included, as its teachers' ones.
 
-    People's boxes and other classes stay as they are. A doubt whose centre lies in something surer is
-    dropped: it is the same face drawn badly.
+    People's boxes, their ignore regions too, and other classes stay as they are, and silence what lies in
+    them. A doubt whose centre lies in something surer is dropped: it is the same face drawn badly.
     """
-    kept = [b for b in picture.labels if b.category != "face" or (b.origin is Origin.HUMAN and not b.ignore)]
+    kept = [b for b in picture.labels if b.category != "face" or b.origin is Origin.HUMAN]
     labelled = picture.labelled
     if picture.source in HEADS_CALLED_FACES:
         kept = [replace(b, category="head") if b.category == "face" else b for b in kept]

@@ -14,11 +14,12 @@ import numpy as np
 from veil_models.boxes import Array, clusters, iou_matrix
 from veil_models.dataset import CLASSES, Dataset, Label, Origin, Picture
 from veil_models.detect import Detector, OnnxDetector
+from veil_models.errors import ModelsError
 from veil_models.fuse import Fusion, with_faces
 from veil_models.looks import Look, ask
+from veil_models.made import digest_of_net
 from veil_models.pack import Pack, Pixels
-from veil_models.readers.coco import read_coco
-from veil_models.refine import confidences
+from veil_models.refine import OWN, confidences, taught
 from veil_models.sampler import PLATE_FREE
 from veil_models.work import Work
 
@@ -63,11 +64,15 @@ class Miner:
 
     Args:
         faces: also draw anew every face that a teacher drew (`veil_models.refine`), fused so.
+        taught: the sources that teachers looked through (`refine.taught`); elsewhere ours alone counts.
     """
 
-    def __init__(self, detector: Detector, faces: Fusion | None = None) -> None:
+    def __init__(
+        self, detector: Detector, faces: Fusion | None = None, taught: frozenset[str] = frozenset()
+    ) -> None:
         self._detector = detector
         self._faces = faces
+        self._taught = taught
 
     def mine(self, picture: Picture, rgb: Pixels) -> Picture:
         """One picture."""
@@ -78,13 +83,19 @@ class Miner:
         floor = FLOOR if self._faces is None else FACE_FLOOR
         answers = [ask(self._detector, rgb, look, floor) for look in looks]
         mined = answers[: len(LOOKS)]
-        found = [label for name in lacking for label in consensus(mined, name, TRUST[name])]
+        found = [
+            label
+            for name in lacking
+            for label in consensus(mined, name, TRUST[name])
+            if not _left_out(label, picture)
+        ]
         if picture.source in OVERLOOKED:
             found += overlooked(mined, picture)
         if picture.source in MISPLACED:
             picture = replace(picture, labels=misplaced(mined, picture))
         if self._faces is not None:
-            faces = confidences(looks, answers, picture, self._faces.same)
+            own = OWN if picture.source in self._taught else 1.0
+            faces = confidences(looks, answers, picture, self._faces.same, own)
             picture = with_faces(picture, faces, self._faces.nothing)
         return replace(picture, labels=(*picture.labels, *found), searched=frozenset(lacking))
 
@@ -92,13 +103,31 @@ class Miner:
 def _asked(work: Work, faces: Fusion | None) -> tuple[Dataset, Pack]:
     """All pictures with the labels that `fuse` wrote; where faces are drawn anew, with the data folder's."""
     pictures, pack = work.pack("train")
-    return (read_coco(work.fused, work.data) if faces is None else pictures), pack
+    if faces is not None:
+        return pictures, pack
+    if not work.fused.exists():
+        raise ModelsError(
+            f"{work.fused} is not there: run label and fuse first, or mine --faces, without teachers."
+        )
+    return work.labels(work.fused, pictures), pack
+
+
+def made_from(work: Work, bundle: Path, faces: Fusion | None) -> dict[str, str]:
+    """What the labels that `mine` makes depend on, for `Work.write_labels`."""
+    return {
+        "data": work.digest(work.pictures("train")),
+        "labels": work.digest(_asked(work, faces)[0]),
+        "net": digest_of_net(bundle),
+        "faces": "teachers" if faces is None else "own",
+    }
 
 
 @functools.cache
 def _opened(work: Work, bundle: Path, faces: Fusion | None) -> tuple[Miner, Dataset, Pack]:
     """Once a process."""
-    return Miner(OnnxDetector(bundle.name, bundle / "model.onnx"), faces), *_asked(work, faces)
+    pictures, pack = _asked(work, faces)
+    detector = OnnxDetector(bundle.name, bundle / "model.onnx")
+    return Miner(detector, faces, taught(pictures)), pictures, pack
 
 
 def _one(work: Work, bundle: Path, faces: Fusion | None, index: int) -> Picture:
@@ -111,6 +140,19 @@ def mine(work: Work, bundle: Path, faces: Fusion | None = None, processes: int =
     count = len(_asked(work, faces)[0])
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         return list(pool.map(functools.partial(_one, work, bundle, faces), range(count), chunksize=50))
+
+
+def _left_out(label: Label, picture: Picture) -> bool:
+    """Whether its centre lies in an ignore region that people drew for its class."""
+    cx, cy = label.x + label.w / 2, label.y + label.h / 2
+    return any(
+        b.ignore
+        and b.origin is Origin.HUMAN
+        and b.category == label.category
+        and b.x < cx < b.x + b.w
+        and b.y < cy < b.y + b.h
+        for b in picture.labels
+    )
 
 
 def overlooked(answers: list[Array], picture: Picture) -> list[Label]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from veil_models.dataset import Dataset
 from veil_models.graph import IMAGE, Node, Op
 from veil_models.onnx_writer import write_float
 from veil_models.pack import Pixels
@@ -31,6 +32,19 @@ class Calibration:
 
     ranges: dict[str, tuple[float, float]]
     means: dict[str, Floats]
+
+
+def spread(pictures: Dataset, count: int) -> list[int]:
+    """Indices of at most `count` pictures: of each source equally many, as far as it has them, evenly
+    spaced."""
+    of: dict[str, list[int]] = {}
+    for index, picture in enumerate(pictures):
+        of.setdefault(picture.source, []).append(index)
+    chosen: list[int] = []
+    for waiting, indices in zip(range(len(of), 0, -1), sorted(of.values(), key=len), strict=True):
+        share = min(len(indices), -(-(count - len(chosen)) // waiting))
+        chosen += [indices[place * len(indices) // share] for place in range(share)]
+    return sorted(chosen)
 
 
 def calibrate(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import secrets
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import numpy as np
 from veil_models.boxes import iou_matrix
 from veil_models.dataset import CLASSES
 from veil_models.detect import NMS_IOU, Detector, Found, letterbox
+from veil_models.errors import ModelsError
 from veil_models.golden import Golden, all_golden
 from veil_models.graph import BOX_OF, STRIDES, Node
 from veil_models.onnx_writer import write_int8
@@ -47,6 +52,10 @@ THRESHOLDS: dict[str, dict[str, Threshold]] = {
 vain is not."""
 
 
+UNSTATED = "LicenseRef-not-stated"
+"""Licence of weights whose owner said none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Release:
     """What a bundle says about itself; sizes are width, height."""
@@ -55,7 +64,44 @@ class Release:
     version: str
     size: tuple[int, int]
     thresholds: Mapping[str, Threshold]
+    license: str = UNSTATED
     min_recall: float = 0.9
+
+
+def stated_license(bundle: Path, name: str) -> str:
+    """The licence that the bundle of that name states already, or none."""
+    manifest = bundle / "bundle.toml"
+    about = tomllib.loads(manifest.read_text()) if manifest.exists() else {}
+    return str(about["license"]) if about.get("name") == name else UNSTATED
+
+
+@contextmanager
+def appearing(bundle: Path) -> Iterator[Path]:
+    """A copy of `bundle` to be worked on, empty where there is none: it takes the bundle's place at the end,
+    or is gone when anything was raised.
+
+    Raises:
+        ModelsError: `bundle` is something else than a bundle.
+    """
+    bundle = bundle.resolve()
+    taken = bundle.exists()
+    if taken and not (bundle / "bundle.toml").exists() and (not bundle.is_dir() or any(bundle.iterdir())):
+        raise ModelsError(f"{bundle} is there and no bundle: choose another --bundle.")
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    folder = bundle.with_name(f".{bundle.name}.{secrets.token_hex(4)}")
+    try:
+        if taken:
+            shutil.copytree(bundle, folder)
+        else:
+            folder.mkdir()
+        yield folder
+        old = folder.with_name(f"{folder.name}.old")
+        if taken:
+            bundle.rename(old)
+        folder.rename(bundle)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_models(
@@ -106,12 +152,17 @@ def write_golden(folder: Path, detector: Detector, release: Release) -> tuple[in
 
 def write_manifest(folder: Path, release: Release) -> None:
     """bundle.toml with the SHA-256 of every other file of the folder."""
+    (folder / "bundle.toml").write_text(manifest_text(release, hashes(folder)))
+
+
+def manifest_text(release: Release, files: str) -> str:
+    """bundle.toml; `files`: the lines of its last table."""
     w, h = release.size
     lines = [
         "schema = 1",
-        f'name = "{release.name}"',
-        f'version = "{release.version}"',
-        'license = "Apache-2.0"',
+        f"name = {json.dumps(release.name)}",
+        f"version = {json.dumps(release.version)}",
+        f"license = {json.dumps(release.license)}",
         f"classes = {json.dumps(list(CLASSES))}",
         "",
         "[input]",
@@ -135,7 +186,7 @@ def write_manifest(folder: Path, release: Release) -> None:
         bounds.append(f"sure = {t.sure:.2f}")
         lines += [f"[thresholds.{name}]", *bounds, ""]
     lines += ["[selftest]", f"min_recall = {release.min_recall}", "", "[files]"]
-    (folder / "bundle.toml").write_text("\n".join(lines) + "\n" + hashes(folder))
+    return "\n".join(lines) + "\n" + files
 
 
 def rehash(folder: Path) -> None:

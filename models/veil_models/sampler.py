@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -131,8 +132,7 @@ def weaken(targets: Targets, background: Floats, area: tuple[int, int, int, int]
 
 @dataclass(slots=True)
 class Sampler:
-    """Draws crops, a share of them around alarms where there are any; the same seed and worker give the same
-    stream."""
+    """Draws crops, a share of them around alarms where there are any; the same seed gives the same stream."""
 
     pictures: Dataset
     pack: Pack
@@ -253,13 +253,13 @@ class Sampler:
             weaken(targets, background, area, size)
         return image, targets
 
-    def batches(self, worker: int, first: int) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
-        """Batches from number `first` on, as arrays named like the fields of `losses.Batch`."""
+    def batches(self, first: int, every: int = 1) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
+        """The batches number `first`, `first` + `every` and so on, as arrays named like the fields of
+        `losses.Batch`. Each depends on the seed and its number alone."""
         cv2.setNumThreads(1)
-        number = first
-        while True:
-            rng = np.random.default_rng((self.recipe.seed, worker, number))
-            number += 1
+        for number in itertools.count(first, every):
+            # the middle number was a worker's, when each had a stream of its own
+            rng = np.random.default_rng((self.recipe.seed, 0, number))
             examples = [self.example(rng) for _ in range(self.recipe.batch)]
             targets = [t for _, t in examples]
             counts = [len(t.cell) for t in targets]

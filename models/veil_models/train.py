@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from veil_models.dataset import Dataset
+from veil_models.errors import ModelsError
 from veil_models.graph import SPECS, build
 from veil_models.losses import Batch, centres, loss
 from veil_models.net import Net
@@ -56,7 +57,8 @@ REPORT = 50
 
 
 class Stream(IterableDataset[dict[str, Any]]):
-    """The sampler's batches from `first` on, one stream per worker."""
+    """The sampler's batches from `first` on; of several workers each makes its share, and the loader takes
+    turns, so that the stream is the same with any number of them."""
 
     def __init__(
         self, pictures: Dataset, pack: Pack, recipe: Recipe, first: int, alarms: Alarms | None = None
@@ -66,7 +68,8 @@ class Stream(IterableDataset[dict[str, Any]]):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         pictures, pack, recipe, alarms, first = self._job
         info = torch.utils.data.get_worker_info()
-        return Sampler(pictures, pack, recipe, alarms).batches(0 if info is None else info.id, first)
+        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        return Sampler(pictures, pack, recipe, alarms).batches(first + worker, workers)
 
 
 @functools.cache
@@ -93,13 +96,15 @@ def parameter_groups(net: Net, decay: float) -> list[dict[str, Any]]:
 
 @dataclass(slots=True)
 class Student:
-    """One net in training, its average, its optimizer and how many steps it has made."""
+    """One net in training, its average, its optimizer, how many steps it has made, and the digest of what it
+    learned from (empty where its checkpoint does not say)."""
 
     spec: str
     net: Net
     average: Net
     optimizer: torch.optim.Optimizer
     step: int = 0
+    data: str = ""
 
     def learn(
         self, image: Tensor, batch: Batch, centre: Tensor, rate: float, plan: Plan
@@ -135,16 +140,27 @@ def enrol(spec: str, checkpoint: Path, plan: Plan, device: torch.device) -> Stud
         if "optimizer" in state:
             optimizer.load_state_dict(state["optimizer"])
         student.step = int(state["step"])
+        student.data = str(state.get("data", ""))
     net.train()
     return student
 
 
 def train(
-    pictures: Dataset, pack: Pack, folder: Path, plan: Plan, recipe: Recipe, alarms: Alarms | None = None
-) -> None:
-    """Train every net of the plan on one stream of batches, or go on from `folder`/NAME.pt.
+    pictures: Dataset,
+    pack: Pack,
+    folder: Path,
+    plan: Plan,
+    recipe: Recipe,
+    alarms: Alarms | None = None,
+    data: str = "",
+) -> int:
+    """Train every net of the plan on one stream of batches, or go on from `folder`/NAME.pt; returns the steps
+    that the first one has made: fewer than `plan.steps` when it was stopped.
 
-    SIGTERM saves first, SIGSTOP and SIGKILL are fine at any moment.
+    SIGTERM saves first, SIGSTOP and SIGKILL are fine at any moment. `data` is the digest of `pictures`.
+
+    Raises:
+        ModelsError: the end was reached with other pictures or labels: nothing would be learned of these.
     """
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(plan.threads)
@@ -154,6 +170,18 @@ def train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     students = [enrol(spec, folder / f"{spec}.pt", plan, device) for spec in plan.specs]
     step = students[0].step
+    if step >= plan.steps:
+        if students[0].data not in {"", data}:
+            raise ModelsError(
+                f"{folder} has made its {step} steps with other pictures or labels: to learn these, raise "
+                f"--steps (now {plan.steps}; make: MODELS_STEPS), or delete {folder} to begin anew."
+            )
+        print(f"{folder}: {step} steps are made, of {plan.steps}; nothing is left to train.", flush=True)
+        return step
+    if students[0].data not in {"", data}:
+        print(f"{folder}: goes on from step {step} with other pictures or labels than before", flush=True)
+    for student in students:
+        student.data = data
     say(
         {
             "at": {s.spec: s.step for s in students},
@@ -163,7 +191,7 @@ def train(
             **asdict(recipe),
         }
     )
-    stream = Stream(pictures, pack, recipe, step // max(1, plan.workers) + 1, alarms)
+    stream = Stream(pictures, pack, recipe, step + 1, alarms)
     ahead = 6 if plan.workers else None
     loader = DataLoader(stream, batch_size=None, num_workers=plan.workers, prefetch_factor=ahead)
     centre = centres(recipe.size).to(device)
@@ -198,6 +226,7 @@ def train(
             save(folder, students)
             saved = now
     save(folder, students)
+    return step
 
 
 def say(line: dict[str, Any]) -> None:
@@ -226,6 +255,7 @@ def save(folder: Path, students: list[Student]) -> None:
                 "optimizer": student.optimizer.state_dict(),
                 "step": student.step,
                 "spec": student.spec,
+                "data": student.data,
             },
             partial,
         )

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from models.golden_data import golden_as_data
-from veil_models.alarms import alarms_in, find_alarms, load, save
-from veil_models.dataset import CLASSES, Label, Picture
+from veil_models.alarms import alarms_in, find_alarms, load, made_from, save
+from veil_models.dataset import CLASSES, Label, Origin, Picture
 from veil_models.detect import Found
 from veil_models.pack import Pack
 from veil_models.sampler import Alarms, Recipe, Sampler
@@ -47,6 +47,14 @@ def test_an_answer_on_a_label_or_a_doubt_of_its_class_is_none() -> None:
     assert _alarming(_picture(face, plate, labelled=everything)) == []
     other = Label("face", 300, 200, 40, 12)
     assert _alarming(_picture(face, other, labelled=everything)) == ["plate"]
+
+
+def test_in_what_people_left_out_nobody_can_say_that_it_is_wrong() -> None:
+    everything = frozenset({"face", "plate"})
+    crowd = Label("face", 0, 0, 200, 200, ignore=True)
+    assert _alarming(_picture(crowd, labelled=everything)) == ["plate"]
+    doubt = Label("face", 0, 0, 200, 200, Origin.TEACHER, ignore=True)
+    assert _alarming(_picture(doubt, labelled=everything)) == ["face", "plate"]
 
 
 def test_of_the_smallest_nobody_can_say_that_they_are_no_faces() -> None:
@@ -108,13 +116,19 @@ def test_batches_depend_on_the_seed_and_their_number_alone() -> None:
     recipe = Recipe(size=128, batch=4, seed=3)
 
     def batch(number: int, known: Alarms | None) -> dict[str, np.ndarray]:
-        return next(Sampler(pictures, _marked(3, 1, 400, 300), recipe, known).batches(0, number))
+        return next(Sampler(pictures, _marked(3, 1, 400, 300), recipe, known).batches(number))
 
     for known in (None, alarms):
-        stream = Sampler(pictures, _marked(3, 1, 400, 300), recipe, known).batches(0, 5)
+        stream = Sampler(pictures, _marked(3, 1, 400, 300), recipe, known).batches(5)
         next(stream)
         for name, value in next(stream).items():
             np.testing.assert_array_equal(value, batch(6, known)[name])
+    first, second = (
+        Sampler(pictures, _marked(3, 1, 400, 300), recipe, alarms).batches(5 + worker, 2) for worker in (0, 1)
+    )
+    for number, stream in enumerate((first, second, first, second), 5):
+        for name, value in next(stream).items():
+            np.testing.assert_array_equal(value, batch(number, alarms)[name])
     nothing = Alarms(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
     for name, value in batch(6, nothing).items():
         np.testing.assert_array_equal(value, batch(6, None)[name])
@@ -128,7 +142,7 @@ def test_alarms_of_a_data_set_are_found_by_several_processes_and_survive_the_fil
     found = find_alarms(work, bundle)
     assert set(found.picture.tolist()) == set(range(len(pictures)))
     trained_on = work.training()[0]
-    save(found, trained_on, work)
+    save(found, trained_on, work, made_from(trained_on, work, bundle))
     for name in ("picture", "xyxy", "score"):
         np.testing.assert_array_equal(getattr(load(trained_on, work), name), getattr(found, name))
     # Of other data, in another order, each alarm keeps its picture or is left out with it.

@@ -44,6 +44,14 @@ def test_peoples_boxes_stay_and_silence_the_teachers_there() -> None:
     assert not new.labels[2].ignore
 
 
+def test_what_people_left_out_stays_left_out_and_silences_the_teachers_there() -> None:
+    crowd = Label("face", 80, 80, 200, 100, ignore=True)
+    picture = Picture(Path("x.avif"), 640, 480, "wider", frozenset({"face"}), (crowd,))
+    new = relabel(picture, rows((0, 100, 0.9), (4, 100, 0.9), (0, 400, 0.9), (4, 400, 0.9)), Fusion())
+    assert new.labels[0] == crowd
+    assert [round(b.x) for b in new.labels[1:]] == [400]
+
+
 def test_heads_called_faces_become_heads() -> None:
     human = Label("face", 90, 60, 60, 90)
     picture = Picture(Path("x.avif"), 640, 480, "portraits", frozenset({"face"}), (human,))

@@ -14,7 +14,7 @@ from veil_models.looks import Look, ask
 from veil_models.mine import TRUST, Miner, consensus, mine, misplaced, overlooked
 from veil_models.readers.coco import read_coco
 from veil_models.readers.coco_out import write_coco
-from veil_models.refine import confidences
+from veil_models.refine import OWN, RAISED, confidences, taught
 from veil_models.sampler import SEARCHED_BACKGROUND, background_of
 from veil_models.work import Work
 
@@ -67,6 +67,14 @@ class _Fixed:
         return Found(np.array([[10, 20, 50, 32]], np.float32), np.array([PLATE]), np.array([0.9], np.float32))
 
 
+class _Face(_Fixed):
+    """Sees one face there."""
+
+    def find(self, rgb: np.ndarray, floor: float) -> Found:
+        found = super().find(rgb, floor)
+        return Found(np.array([[10, 20, 50, 70]], np.float32), np.array([0]), found.score)
+
+
 def test_answers_come_back_in_pixels_of_the_picture() -> None:
     rgb = np.zeros((100, 200, 3), np.uint8)
     (plain,) = ask(_Fixed(), rgb, Look(1.0, mirrored=False), 0.1)
@@ -112,6 +120,30 @@ def test_a_face_that_we_and_the_teachers_see_is_surer_than_what_one_of_both_sees
     found = confidences(LOOKS, answers, _picture("street", teacher, alone), 0.45)
     by_place = {round(float(row[0]) / 100): float(row[4]) for row in found}
     assert by_place[0] > by_place[3] > by_place[5] > 0
+
+
+def test_where_no_teacher_was_asked_our_net_alone_makes_the_confidence() -> None:
+    """A set whose teachers never said anything, as a user's own: not half a doubt for each face."""
+    answers = [np.concatenate([_face(10, 1.0)])] * 2
+    (alone,) = confidences(LOOKS, answers, _picture("x"), 0.45, 1.0)
+    assert alone[4] == np.float32(1 / RAISED)
+    asked = _picture("street", Label("face", 300, 20, 40, 50, Origin.TEACHER, score=0.8))
+    silent = _picture("street")
+    assert taught([asked, silent, _picture("x")]) == {"street"}
+    rgb = np.zeros((480, 640, 3), np.uint8)
+    scores = {}
+    for source in ("street", "x"):
+        mined = Miner(_Face(), Fusion(), frozenset({"street"})).mine(_picture(source), rgb)
+        scores[source] = max(label.score for label in mined.labels if label.category == "face")
+    assert abs(scores["street"] - OWN * scores["x"]) < 1e-6
+
+
+def test_what_people_left_out_stays_and_nothing_is_mined_there() -> None:
+    faces, plates = (Label(name, 0, 0, 640, 480, ignore=True) for name in ("face", "plate"))
+    picture, rgb = _picture("street", faces, plates), np.zeros((480, 640, 3), np.uint8)
+    assert Miner(_Fixed(), Fusion()).mine(picture, rgb).labels == (faces, plates)
+    assert Miner(_Face(), Fusion()).mine(picture, rgb).labels == (faces, plates)
+    assert len(Miner(_Fixed()).mine(_picture("street", faces), rgb).labels) > 1
 
 
 def test_what_two_faces_side_by_side_score_is_not_mixed() -> None:
