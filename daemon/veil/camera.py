@@ -33,7 +33,7 @@ from veil.host.memory import give_freed_memory_back, let_go_of_code, set_aside_w
 from veil.host.sdnotify import Supervisor
 from veil.host.secrecy import forbid_memory_dumps
 from veil.last_stream import recall, remembering
-from veil.origin import origin_of
+from veil.origin import not_hidden, origin_of
 from veil.pipeline import LiveWay, Observer, Parts, Pipeline, Pools
 from veil.places import CameraPlaces
 from veil.restart import RestartRequest
@@ -75,6 +75,8 @@ def run_camera(config: Config, camera: CameraConfig, *, detector: Detector | Non
         detector = detector or scope.enter_context(load_detector(camera.detector))
         request = RestartRequest(places.restart)
         log.append(Event(Kind.CAMERA_STARTED, _identity(config, camera, detector)))
+        if (warning := not_hidden(camera, detector)) is not None:
+            _tell(camera.name, *warning)
         ending = scope.enter_context(_Ending(request, log))
         pipeline = _live_pipeline(config, camera, detector, log, stats, clock, scope)
         _stop_on_signals(partial(ending.asked, pipeline.stop))

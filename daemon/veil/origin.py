@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from veil import __version__
 from veil.audit.event import Value
 from veil.config import CameraConfig, PolicyConfig
@@ -26,6 +28,21 @@ def origin_of(camera: CameraConfig, detector: Detector) -> dict[str, Value]:
 def never_found(camera: CameraConfig, detector: Detector) -> tuple[str, ...]:
     """What is to be hidden and this detector never finds."""
     return tuple(sorted(_policies(camera).keys() - set(detector.thresholds)))
+
+
+def not_hidden(camera: CameraConfig, detector: Detector) -> tuple[str, str] | None:
+    """What to tell of that, and what to do; None where everything is looked for."""
+    missing = never_found(camera, detector)
+    return not_found(detector.identity, missing) if missing else None
+
+
+def not_found(bundle: str, classes: Collection[str]) -> tuple[str, str]:
+    """What to tell of a bundle that never finds these classes, and what to do."""
+    what = " and ".join(f"{name}s" for name in sorted(classes))
+    return (
+        f"bundle {bundle} finds no {what}: they stay visible.",
+        "Choose a bundle that finds them, or hide where they appear by a privacy zone.",
+    )
 
 
 def _policies(camera: CameraConfig) -> dict[str, PolicyConfig]:

@@ -12,7 +12,7 @@ from veil.config import CameraConfig, Config
 from veil.config_load import load_config
 from veil.detect.detector import Detector
 from veil.domain.detection import ObjectClass
-from veil.origin import never_found, origin_of
+from veil.origin import never_found, not_hidden, origin_of
 
 
 class Seen:
@@ -72,6 +72,10 @@ def test_what_is_to_be_hidden_and_never_found_is_told(tmp_path: Path) -> None:
         tmp_path, '[camera.front]\nsource = "file:x.mp4"\n[camera.front.mask.head]\noperator = "blur"\n'
     )
     assert never_found(heads, detectors[0]) == ("head", "plate")
+    told = not_hidden(heads, detectors[0])
+    assert told is not None
+    assert "veil-s@0.2.0 finds no heads and plates" in told[0]
+    assert not_hidden(plain, detectors[1]) is None
 
 
 def test_most_zones_that_a_camera_may_have_fit_a_line(tmp_path: Path) -> None:

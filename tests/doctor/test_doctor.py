@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from detect.bundles import MANIFEST, spot_model, write_bundle
+from detect.bundles import MANIFEST, YUNET, spot_model, write_bundle
 from media import Clip, write_clip
 from veil.detect.bundle import find_bundle
 from veil.doctor import Finding, Level, exit_code, is_well, render, run_checks
@@ -121,6 +121,15 @@ def test_a_bundle_is_verified(examine: Examine, tmp_path: Path) -> None:
     found = examine(f"[detector]\nbundle = '{folder}'\n")["detector (defaults)"]
     assert found.level is Level.FAIL
     assert "model.onnx" in found.what
+
+
+def test_what_a_bundle_never_finds_is_told(examine: Examine, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "spot", MANIFEST, {"model.onnx": spot_model()})
+    write_bundle(tmp_path / "yunet", YUNET, {"model.onnx": spot_model()})
+    found = examine(f"[detector]\nbundle_dir = '{tmp_path}'\nbundle = 'yunet'\n")["hidden (defaults)"]
+    assert found.level is Level.WARN
+    assert "no plates" in found.what
+    assert "hidden (defaults)" not in examine(f"[detector]\nbundle_dir = '{tmp_path}'\nbundle = 'spot'\n")
 
 
 def test_the_bundle_that_ships_is_well(examine: Examine) -> None:

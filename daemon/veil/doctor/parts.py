@@ -20,11 +20,13 @@ from veil.detect.detector import open_detector
 from veil.detect.selftest import run_selftest
 from veil.doctor.finding import Finding, fail, failed, ok, warn
 from veil.domain.clock import SystemClock
+from veil.domain.detection import ObjectClass
 from veil.encode.encoder import Encoder
 from veil.errors import VeilError
 from veil.frames.picture import ColorInfo, FrameInfo
 from veil.frames.pool import SlotPool
 from veil.mask.masker import SlateMaker
+from veil.origin import not_found
 
 # The distribution's: gi belongs to it, not to a virtual environment.
 SYSTEM_PYTHON = Path("/usr/bin/python3")
@@ -83,6 +85,9 @@ def _check_bundle(config: DetectorConfig, cameras: str) -> Iterator[Finding]:
     except VeilError as error:
         yield failed(name, error)
         return
+    missing = {ObjectClass.FACE, ObjectClass.PLATE} - set(bundle.manifest.classes)
+    if missing:
+        yield warn(f"hidden ({cameras})", *not_found(bundle.identity, missing))
     try:
         with open_detector(bundle, config) as detector:
             result = run_selftest(detector)
