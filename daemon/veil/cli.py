@@ -117,17 +117,17 @@ def anonymize(
     from veil.host.memory import load_without_search
 
     load_without_search()
-    from veil.anonymize import plan
     from veil.cli_anonymize import anonymize_files
     from veil.host.secrecy import forbid_memory_dumps
+    from veil.jobs import plan
 
     forbid_memory_dumps()
-    jobs = plan(source, output, overwrite=force)
+    planned = plan(source, output, overwrite=force, evidence=evidence)
     settings = _config(config).camera_for("file", "file")
     if bundle is not None:
         detector_config = settings.detector.model_copy(update={"bundle": bundle})
         settings = settings.model_copy(update={"detector": detector_config})
-    raise typer.Exit(anonymize_files(jobs, settings, evidence))
+    raise typer.Exit(anonymize_files(planned, settings, evidence))
 
 
 @app.command()
