@@ -117,17 +117,17 @@ def anonymize(
     from veil.host.memory import load_without_search
 
     load_without_search()
-    from veil.anonymize import plan
     from veil.cli_anonymize import anonymize_files
     from veil.host.secrecy import forbid_memory_dumps
+    from veil.jobs import plan
 
     forbid_memory_dumps()
-    jobs = plan(source, output, overwrite=force)
+    planned = plan(source, output, overwrite=force, evidence=evidence)
     settings = _config(config).camera_for("file", "file")
     if bundle is not None:
         detector_config = settings.detector.model_copy(update={"bundle": bundle})
         settings = settings.model_copy(update={"detector": detector_config})
-    raise typer.Exit(anonymize_files(jobs, settings, evidence))
+    raise typer.Exit(anonymize_files(planned, settings, evidence))
 
 
 @app.command()
@@ -135,17 +135,17 @@ def detect(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures.")],
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
     min_score: Annotated[float, typer.Option(help="Least score to write.", min=0, max=1)] = 0.01,
-    size: Annotated[str, typer.Option(help="Letterbox WIDTHxHEIGHT.")] = "640x640",
+    size: Annotated[
+        str | None,
+        typer.Option(help="Letterbox WIDTHxHEIGHT; 640x640, or what the model takes.", show_default=False),
+    ] = None,
     tiles: Annotated[int, typer.Option(help="Tiles at native scale besides, a picture at most.", min=0)] = 0,
     bundle: Annotated[str, typer.Option(help="Name or path of the bundle.")] = "veil-s",
     runtime: Annotated[str, typer.Option(help="onnx or tflite.")] = "onnx",
     threads: Annotated[int, typer.Option(help="Threads.", min=1, max=16)] = 1,
 ) -> None:
     """List what the detector finds in pictures, without margins or tracking."""
-    try:
-        width, height = (int(part) for part in size.lower().split("x"))
-    except ValueError:
-        raise UsageError(f"{size!r} is no size.", hint="Write WIDTHxHEIGHT, such as 640x384.") from None
+    letterbox = None if size is None else _size(size)
     if runtime not in {"onnx", "tflite"}:
         raise UsageError(f"{runtime!r} is no runtime.", hint="Use onnx or tflite.")
     require_input(folder)
@@ -155,7 +155,7 @@ def detect(
         folder,
         out,
         bundle=bundle,
-        size=(width, height),
+        size=letterbox,
         tiles=tiles,
         min_score=min_score,
         runtime="tflite" if runtime == "tflite" else "onnx",
@@ -166,6 +166,14 @@ def detect(
         f"({summary.runtime}), {summary.seconds:.1f} s"
     )
     raise typer.Exit(summary.exit_code)
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise UsageError(f"{text!r} is no size.", hint="Write WIDTHxHEIGHT, such as 640x384.") from None
+    return width, height
 
 
 @app.command()

@@ -13,15 +13,18 @@ from typing import NoReturn, Protocol
 
 import cv2
 
-from veil.anonymize import Anonymizer, Job, Progress
+from veil.anonymize import Anonymizer, Progress, Result
 from veil.audit.log import EventLog, Unlogged
 from veil.command_line import complain
-from veil.config import CameraConfig
+from veil.config import CameraConfig, CaptureConfig
 from veil.detect.detector import EveryTile, load_detector
 from veil.domain.clock import SystemClock
 from veil.errors import VeilError
 from veil.host.memory import set_aside_what_is_loaded
 from veil.host.turns import take_short_turns
+from veil.jobs import Job, Plan
+
+_FILE_SIZE = {"max_width": 4096, "max_height": 3072}
 
 
 class _Bars(Protocol):
@@ -56,8 +59,18 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def anonymize_files(jobs: list[Job], settings: CameraConfig, evidence: Path | None) -> int:
-    """Works on all; the exit code: that of the first file that failed, where others did not.
+def for_files(settings: CameraConfig) -> CameraConfig:
+    """`settings` with the limit for files where they have that for cameras: twelve megapixels, which photo
+    cameras and phones record."""
+    usual, capture = CaptureConfig(), settings.capture
+    if (capture.max_width, capture.max_height) != (usual.max_width, usual.max_height):
+        return settings
+    return settings.model_copy(update={"capture": capture.model_copy(update=_FILE_SIZE)})
+
+
+def anonymize_files(planned: Plan, settings: CameraConfig, evidence: Path | None) -> int:
+    """Works on all, and says what is left out; the exit code: that of the first file or folder that failed,
+    where others did not.
 
     Raises VeilError where the only one failed, or nothing can be done.
     """
@@ -66,7 +79,13 @@ def anonymize_files(jobs: list[Job], settings: CameraConfig, evidence: Path | No
     take_short_turns()
     cv2.setNumThreads(1)
     clock = SystemClock()
-    failed: list[VeilError] = []
+    settings = for_files(settings)
+    jobs = planned.jobs
+    for sentence in planned.left_out:
+        _warn(sentence)
+    failed: list[VeilError] = [*planned.unreadable]
+    for error in failed:
+        complain(error, "veil")
     with ExitStack() as scope:
         log = (
             scope.enter_context(EventLog(evidence, "file", clock, reserve_bytes=0))
@@ -83,16 +102,26 @@ def anonymize_files(jobs: list[Job], settings: CameraConfig, evidence: Path | No
             try:
                 result = worker.run(job, shown.of(job))
             except VeilError as error:
-                if len(jobs) == 1:
+                if len(jobs) == 1 and not failed:
                     raise
                 failed.append(error)
                 complain(error, "veil")
                 continue
-            print(f"{job.output}: {result.frames} frames, {result.masks} masks, {result.whole} hidden whole")
-            if result.undecodable:
-                print(
-                    f"warning: {job.source} is damaged: {result.undecodable} pictures could not be decoded "
-                    "and are hidden or left out",
-                    file=sys.stderr,
-                )
+            _tell(result)
     return failed[0].exit_code if failed else 0
+
+
+def _tell(result: Result) -> None:
+    job = result.job
+    print(f"{job.output}: {result.frames} frames, {result.masks} masks, {result.whole} hidden whole")
+    if result.undecodable:
+        _warn(
+            f"{job.source} is damaged: {result.undecodable} pictures could not be decoded "
+            "and are hidden or left out"
+        )
+    if result.other_videos:
+        _warn(f"{job.source} has {result.other_videos + 1} videos in it, of which only one was taken")
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)

@@ -13,17 +13,28 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from veil.command_line import complain
 from veil.config import DetectorConfig, ThresholdConfig
-from veil.detect.bundle import find_bundle, load_bundle
+from veil.detect.bundle import Bundle, find_bundle, load_bundle
 from veil.detect.detector import BundleDetector, open_detector
 from veil.domain.detection import Detection, ObjectClass
 from veil.errors import CaptureError, UsageError
-from veil.frames.still import SUFFIXES, Still, read_still
+from veil.folder import look_through
+from veil.frames.still import FOREIGN_SUFFIXES, ONLY_READ, SUFFIXES, Still, read_still
+from veil.sinks.beside import part_beside, remove_left_parts, remove_part
 
 LOWEST_SCORE = 0.01
 """Without a least score everything is listed, so that a precision-recall curve can be drawn."""
 _HIGHEST_LOW = 0.5
 ALL_TILES = 1_000_000
+_KNOWN = SUFFIXES | ONLY_READ | FOREIGN_SUFFIXES | {".gif"}
+_USUAL_SIZE = (640, 640)
+_OPTIONS = {
+    "input_width": "--size, width",
+    "input_height": "--size, height",
+    "tiles_per_frame": "--tiles",
+    "threads": "--threads",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +42,7 @@ class DetectSummary:
     """What `detect_folder` did.
 
     Attributes:
-        pictures: looked at; `unreadable` are the names of those that could not be.
+        pictures: looked at; `unreadable` are the names of those that could not be, and of such folders.
         detections: entries written.
         identity, runtime: what looked.
         seconds: of all detection, without loading.
@@ -56,7 +67,7 @@ def detect_folder(
     *,
     bundle: str = "veil-s",
     bundle_dir: Path | None = None,
-    size: tuple[int, int] = (640, 640),
+    size: tuple[int, int] | None = None,
     tiles: int = 0,
     min_score: float = LOWEST_SCORE,
     runtime: Literal["onnx", "tflite"] = "onnx",
@@ -68,18 +79,19 @@ def detect_folder(
     `file_name` is relative to `folder` with `/`. `bbox` is in pixels of the picture with its EXIF orientation
     applied (what viewers show), cut to the picture, as the detector gives it: no margins, no tracking. Files
     come by name, detections of a file best first; the same input gives the same bytes. Unreadable pictures
-    are named on stderr and in the summary, and the rest is written all the same. `out` is replaced as a whole
-    or not at all.
+    and folders are named on stderr and in the summary, and the rest is written all the same; files that are
+    no pictures by their names are named too. `out` is replaced as a whole or not at all.
 
     Args:
         bundle: a name, or a path where it has a `/`.
-        folder: searched with its subfolders for pictures (`SUFFIXES`); links to folders are not followed.
-        size: width, height of the letterbox; a model of fixed size keeps its own.
+        folder: searched with its subfolders for pictures; links to folders are not followed.
+        size: width, height of the letterbox; unless given 640x640, or that of a model of fixed size.
         tiles: how many tiles at native scale each picture gets besides, at most (0 none, ALL_TILES all).
         min_score: 0..1, least score of what is written.
         progress: called with pictures done and in all.
 
-    Raises UsageError for a folder without pictures, BundleError for a bundle that cannot be used.
+    Raises UsageError for a folder without pictures and for another size than the model's fixed one,
+    BundleError for a bundle that cannot be used.
     """
     if not 0 <= min_score <= 1:
         raise UsageError(f"a least score of {min_score:g} is not between 0 and 1.", hint="Check --min-score.")
@@ -87,32 +99,35 @@ def detect_folder(
         raise UsageError(f"{out.parent} is not a folder.", hint="Create it, or choose another --out.")
     if out.exists() and not out.is_file():
         raise UsageError(f"{out} exists and is not a file.", hint="Choose another --out.")
-    names = picture_names(folder)
+    names, unreadable = _look_through(folder)
+    width, height = size or _USUAL_SIZE
     try:
         config = DetectorConfig(
             runtime=runtime,
             threads=threads,
-            input_width=size[0],
-            input_height=size[1],
+            input_width=width,
+            input_height=height,
             tiles_per_frame=min(tiles, 64),
             thresholds=_thresholds(min_score),
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise UsageError(f"{first['loc'][0]}: {first['msg']}.", hint="Check the options.") from error
+        key = str(first["loc"][0])
+        raise UsageError(f"{_OPTIONS.get(key, key)}: {first['msg']}.", hint="Check the options.") from error
     entries: list[dict[str, Any]] = []
-    unreadable: list[str] = []
-    with open_detector(load_bundle(find_bundle(bundle, bundle_dir)), config) as detector:
-        started = time.monotonic()
+    loaded = load_bundle(find_bundle(bundle, bundle_dir))
+    if size is not None:
+        _check_size(loaded, size, runtime)
+    with open_detector(loaded, config) as detector:
+        started, read = time.monotonic(), 0
         for done, name in enumerate(names, start=1):
             try:
-                still = read_still((folder / name).read_bytes(), name)
-            except (CaptureError, OSError) as error:
-                sys.stderr.write(
-                    f"{error if isinstance(error, CaptureError) else f'{name}: {error.strerror}'}\n"
-                )
+                still = _read(folder, name)
+            except CaptureError as error:
+                complain(error, "veil")
                 unreadable.append(name)
             else:
+                read += 1
                 seen = _detect(detector, still, tiles)
                 found = (_entry(name, each, still) for each in seen if each.score >= min_score)
                 # Of a box beside the picture nothing is left.
@@ -120,27 +135,50 @@ def detect_folder(
             progress(done, len(names))
         seconds = time.monotonic() - started
         _write(out, entries)
-        read = len(names) - len(unreadable)
         return DetectSummary(
             read, tuple(unreadable), len(entries), detector.identity, detector.runtime, seconds
         )
 
 
-def picture_names(folder: Path) -> list[str]:
-    """Names of all pictures below `folder`, relative, with `/`, sorted. Raises UsageError for none."""
+def _look_through(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of all pictures below `folder`, relative, with `/`, sorted; and of folders that cannot be looked
+    into. Says what is left out. Raises UsageError for no pictures."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder.", hint="Give a folder with pictures.")
-    found = [
-        (Path(parent) / name).relative_to(folder).as_posix()
-        for parent, _, files in os.walk(folder)
-        for name in files
-        if Path(name).suffix.lower() in SUFFIXES
-    ]
-    if not found:
+    found = look_through(folder, _KNOWN)
+    if not found.files and found.unreadable:
+        raise found.unreadable[0].error
+    if not found.files:
         raise UsageError(
-            f"there are no pictures in {folder}.", hint=f"Looked for {', '.join(sorted(SUFFIXES))}."
+            f"there are no pictures in {folder}.", hint=f"Looked for {', '.join(sorted(_KNOWN))}."
         )
-    return sorted(found)
+    for sentence in found.left_out(folder):
+        print(f"warning: {sentence}", file=sys.stderr)
+    for closed in found.unreadable:
+        complain(closed.error, "veil")
+    return sorted(path.relative_to(folder).as_posix() for path in found.files), [
+        closed.path.relative_to(folder).as_posix() for closed in found.unreadable
+    ]
+
+
+def _read(folder: Path, name: str) -> Still:
+    try:
+        data = (folder / name).read_bytes()
+    except OSError as error:
+        raise CaptureError(
+            f"{name} cannot be read: {error.strerror}.", hint="Check its permissions."
+        ) from error
+    return read_still(data, name)
+
+
+def _check_size(bundle: Bundle, size: tuple[int, int], runtime: Literal["onnx", "tflite"]) -> None:
+    table = bundle.manifest.input
+    fixed = {"tflite": table.tflite_size, "onnx": None if table.onnx_dynamic else table.size}[runtime]
+    if fixed is not None and tuple(fixed) != size:
+        raise UsageError(
+            f"--size: {bundle.identity} takes {fixed[0]}x{fixed[1]} alone with {runtime}.",
+            hint="Leave --size out.",
+        )
 
 
 def _thresholds(min_score: float) -> dict[ObjectClass, ThresholdConfig]:
@@ -169,7 +207,8 @@ def _entry(name: str, detection: Detection, still: Still) -> dict[str, Any]:
 def _write(out: Path, entries: list[dict[str, Any]]) -> None:
     """One entry a line, so that two results can be compared with a text tool."""
     text = "[\n" + ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries) + "\n]\n"
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    remove_left_parts(out)
+    part = part_beside(out)
     try:
         # A name that is no UTF-8 gets JSON's own escapes for its bytes.
         with part.open("w", encoding="utf-8", errors="backslashreplace") as stream:
@@ -178,7 +217,7 @@ def _write(out: Path, entries: list[dict[str, Any]]) -> None:
             os.fsync(stream.fileno())
         part.replace(out)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        remove_part(part)
         raise UsageError(
             f"{out} cannot be written: {error.strerror}.", hint="Choose another --out."
         ) from error

@@ -19,8 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from veil.anonymize import Job, frames_of
 from veil.anonymize import Progress as Told
+from veil.jobs import Job, frames_of
 
 
 class _FrameRate(ProgressColumn):

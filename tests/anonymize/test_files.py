@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from media import Clip, number_of, picture, timestamps_of, write_clip
-from veil.anonymize import Anonymizer, Job, Result, plan
+from veil.anonymize import Anonymizer, Result
 from veil.audit.log import EventLog, Unlogged
 from veil.config import CameraConfig
 from veil.domain.clock import SystemClock
@@ -27,6 +27,7 @@ from veil.domain.geometry import Box
 from veil.domain.thresholds import ClassThresholds
 from veil.errors import CaptureError, DetectorError, UsageError, VeilError
 from veil.frames.raw import RawFrame
+from veil.jobs import Job, plan
 
 FACE = Box(100, 120, 140, 160)
 FACE_ROWS, FACE_COLUMNS = slice(100, 190), slice(80, 170)
@@ -168,7 +169,7 @@ def test_existing_output_is_refused_without_force(tmp_path: Path) -> None:
     (tmp_path / "out.mp4").write_text("precious")
     with pytest.raises(UsageError, match="exists"):
         plan(source, tmp_path / "out.mp4", overwrite=False)
-    assert plan(source, tmp_path / "out.mp4", overwrite=True)
+    assert plan(source, tmp_path / "out.mp4", overwrite=True).jobs
 
 
 @pytest.mark.parametrize("output", ["in.mp4", "out.jpg", "out.gif"])
@@ -183,7 +184,7 @@ def test_folder_keeps_names_and_subfolders(tmp_path: Path) -> None:
     write_clip(tmp_path / "in" / "deep" / "a.mp4", Clip(frames=2))
     Pillow.fromarray(picture(160, 120, 1)).save(tmp_path / "in" / "b.jpg")
     (tmp_path / "in" / "notes.txt").write_text("left alone")
-    jobs = plan(tmp_path / "in", tmp_path / "out", overwrite=False)
+    jobs = plan(tmp_path / "in", tmp_path / "out", overwrite=False).jobs
     assert [job.output.relative_to(tmp_path / "out").as_posix() for job in jobs] == ["b.jpg", "deep/a.mp4"]
 
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image as Pillow
 
 from media import Clip, picture, write_clip
-from veil.anonymize import plan
 from veil.errors import CaptureError, DiskFullError, SinkError, UsageError
+from veil.jobs import plan
 
 from .test_files import anonymize, lumas
 

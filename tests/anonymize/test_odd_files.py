@@ -20,9 +20,9 @@ import pytest
 from PIL import Image as Pillow
 
 from media import Clip, number_of, picture, timestamps_of, write_clip
-from veil.anonymize import plan
 from veil.capture.copy import Rotation, aspect_of
 from veil.errors import CaptureError, SinkError, UsageError
+from veil.jobs import plan
 
 from .test_files import anonymize, lumas
 
@@ -213,7 +213,7 @@ def test_folder_takes_kinds_that_are_only_read(tmp_path: Path) -> None:
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for name in ("a.avi", "sub/b.WEBM", "c.heic", "notes.txt"):
         (tmp_path / "in" / name).write_bytes(b"")
-    jobs = plan(tmp_path / "in", tmp_path / "out", overwrite=False)
+    jobs = plan(tmp_path / "in", tmp_path / "out", overwrite=False).jobs
     assert [str(job.output.relative_to(tmp_path / "out")) for job in jobs] == [
         "a.avi.mp4",
         "c.heic",
@@ -274,7 +274,7 @@ def test_earlier_outputs_inside_the_folder_are_not_done_again(
     for name in ("a.mp4", "out/a.mp4"):
         (tmp_path / name).write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    assert [str(job.source) for job in plan(Path(), tmp_path / "out", overwrite=True)] == ["a.mp4"]
+    assert [str(job.source) for job in plan(Path(), tmp_path / "out", overwrite=True).jobs] == ["a.mp4"]
 
 
 def test_names_that_are_no_text_are_only_names(tmp_path: Path) -> None:

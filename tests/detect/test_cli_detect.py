@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from veil.cli_detect import ALL_TILES, DetectSummary, detect_folder
 from veil.detect.detector import BundleDetector
 from veil.domain.detection import Detection, ObjectClass
 from veil.domain.geometry import Box
-from veil.errors import UsageError
+from veil.errors import CaptureError, UsageError
 
 pytestmark = pytest.mark.usefixtures("as_they_are")
 
@@ -135,7 +136,7 @@ def test_both_runtimes_write_the_same_objects(pictures: Path, bundles: Path, tmp
 def test_options_that_make_no_sense_are_refused(
     pictures: Path, bundles: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    with pytest.raises(Exception, match=r"score|input_width|multiple") as refused:
+    with pytest.raises(Exception, match=r"score|--size, width|multiple") as refused:
         _run(pictures, bundles, tmp_path / "out.json", **options)
     assert getattr(refused.value, "hint", "")
     assert not (tmp_path / "out.json").exists()
@@ -216,3 +217,71 @@ def test_every_box_has_an_area(bundles: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(BundleDetector, "detect_planes", lambda *_: seen)
     _, entries = _run(folder, bundles, tmp_path / "out.json")
     assert [entry["bbox"] for entry in entries] == [[2.0, 2.0, 7.0, 7.0]]
+
+
+def test_what_is_no_picture_by_its_name_is_named(
+    pictures: Path, bundles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "link").symlink_to(pictures / "b")
+    summary, _ = _run(pictures, bundles, tmp_path / "out.json")
+    assert (summary.pictures, summary.exit_code) == (3, 0)
+    said = capsys.readouterr().err
+    assert f"warning: left out of {pictures}: notes.txt (of no known kind, or no files)" in said
+    assert f"warning: left out of {pictures}: link (links to folders)" in said
+
+
+def test_what_cannot_be_read_is_named_as_every_error_is(
+    pictures: Path, bundles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.heic", "b/b.jp2", "c.jxl"):
+        (pictures / name).write_bytes(b"")
+    pages = [Image.fromarray(scene(64, 64)), Image.fromarray(scene(64, 64, (9, 9, 9)))]
+    for name in ("moving.gif", "moving.webp", "moving.png", "pages.tif"):
+        pages[0].save(pictures / name, save_all=True, append_images=pages[1:])
+    pages[0].save(pictures / "still.gif")
+    summary, _ = _run(pictures, bundles, tmp_path / "out.json")
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("veil: ")]
+    assert list(summary.unreadable) == [
+        *("a.heic", "b/b.jp2", "c.jxl", "moving.gif", "moving.png", "moving.webp", "pages.tif")
+    ]
+    assert (summary.pictures, len(said)) == (4, 7)
+    assert summary.exit_code != 0
+
+
+def test_a_folder_that_may_not_be_read_is_an_error(
+    pictures: Path, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = os.scandir
+
+    # Root may look into every folder.
+    def scandir(path: str) -> Any:
+        if Path(path).name == "b":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    summary, entries = _run(pictures, bundles, tmp_path / "out.json")
+    assert summary.unreadable == ("b",)
+    assert summary.exit_code != 0
+    assert {entry["file_name"] for entry in entries} == {"z.png"}
+    (pictures / "z.png").unlink()
+    with pytest.raises(CaptureError, match="cannot be looked into: Permission denied"):
+        _run(pictures, bundles, tmp_path / "again.json")
+
+
+def test_a_size_that_the_model_does_not_take_is_refused(
+    pictures: Path, bundles: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        UsageError, match=r"--size: spot@.* takes 640x384 alone with tflite\. Leave --size out"
+    ):
+        _run(pictures, bundles, tmp_path / "out.json", runtime="tflite", size=(640, 640))
+    assert _run(pictures, bundles, tmp_path / "out.json", runtime="tflite")[1]
+
+
+def test_a_part_that_a_killed_process_left_goes(pictures: Path, bundles: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    (tmp_path / f".out.json.{ended.pid}.part").write_text("half")
+    _run(pictures, bundles, tmp_path / "out.json")
+    assert not list(tmp_path.glob(".out*"))

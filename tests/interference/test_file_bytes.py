@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from interference.worlds import World, hidden_cells, other_below, plain_planes, random_world
-from veil.anonymize import Anonymizer, Job
+from veil.anonymize import Anonymizer
 from veil.audit.log import Unlogged
 from veil.config import CameraConfig
 from veil.domain.clock import SystemClock
 from veil.domain.detection import Detection, DetectionReport, ObjectClass
 from veil.domain.thresholds import ClassThresholds
 from veil.frames.raw import RawFrame
+from veil.jobs import Job
 
 BOXES = int(os.environ.get("VEIL_BOXES", "100"))
 FRAMES = 5

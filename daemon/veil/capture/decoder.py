@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Final
@@ -42,14 +42,17 @@ class DecodeError(CaptureError):
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The largest picture that is decoded, in pixels. Both sides count, and a picture that stands is as large
-    as one that lies."""
+    as one that lies. `advice`: what to do about a larger one."""
 
     max_width: int
     max_height: int
+    advice: str = "Set a smaller size in the camera, or raise capture.max_width and capture.max_height."
 
     @classmethod
-    def of(cls, config: CaptureConfig) -> Limits:
-        return cls(config.max_width, config.max_height)
+    def of(cls, config: CaptureConfig, *, advice: str | None = None) -> Limits:
+        """`advice` where that for cameras does not fit."""
+        limits = cls(config.max_width, config.max_height)
+        return limits if advice is None else replace(limits, advice=advice)
 
     @property
     def codec_options(self) -> dict[str, str]:
@@ -67,7 +70,7 @@ class Limits:
     def too_large(self, what: str) -> FrameTooLargeError:
         return FrameTooLargeError(
             f"The source sends {what}; the limit is {self.max_width}x{self.max_height}.",
-            hint="Set a smaller size in the camera, or raise capture.max_width and capture.max_height.",
+            hint=self.advice,
         )
 
 

@@ -30,10 +30,15 @@ ONLY_READ = frozenset(
     {
         *(".3gp", ".asf", ".avi", ".flv", ".gif", ".mpeg", ".mpg", ".mxf", ".ogv", ".vob", ".webm", ".wmv"),
         *(".m2ts", ".mts", ".264", ".265", ".h264", ".h265", ".hevc", ".mjpeg", ".mjpg"),
+        *(".3g2", ".dav", ".divx", ".f4v", ".ivf", ".m1v", ".m2t", ".m2v", ".mpe", ".nut", ".y4m"),
     }
 )
 """Suffixes of videos that are taken from folders and not written."""
 _COVER = Disposition.attached_pic
+_TOO_LARGE = (
+    "Raise capture.max_width and capture.max_height in the configuration, or by the environment: "
+    "VEIL_CAPTURE__MAX_WIDTH and VEIL_CAPTURE__MAX_HEIGHT."
+)
 _PLAYLISTS = frozenset({"concat", "dash", "hls", "sdp"})
 
 
@@ -44,6 +49,9 @@ class FileSource:
     needs none. Where nobody takes frames, reading waits. What cannot be decoded without damage comes as a
     grey picture that says so (`FrameInfo.is_damaged`). Of several streams the best is taken; a cover picture
     is none.
+
+    Attributes:
+        other_videos: how many streams were not taken; known once frames come.
     """
 
     def __init__(
@@ -55,10 +63,11 @@ class FileSource:
         clock: Clock,
     ) -> None:
         self._path = path
-        self._limits = Limits.of(config)
+        self._limits = Limits.of(config, advice=_TOO_LARGE)
         self._threads = config.decoder_threads
         self._observer = observer
         self._closed = threading.Event()
+        self.other_videos = 0
         self.intake = Intake(pools, observer, clock, wait_for_slot(self._closed))
 
     @property
@@ -114,6 +123,7 @@ class FileSource:
         stream = _video_of(container)
         if stream is None or stream.time_base is None:
             raise CaptureError(f"{self._path} has no video in it.", hint="Name a file with a video.")
+        self.other_videos = len(_videos_of(container)) - 1
         decoder = Decoder.of_stream(stream, self._limits, self._threads, Aim.FILE)
         # AVI has no presentation times; what the library makes up for them is uneven at the end.
         is_avi = container.format.name == "avi"
@@ -165,7 +175,12 @@ class FileSource:
 
 
 def _video_of(container: InputContainer) -> VideoStream | None:
-    """The best stream that is a video and not a cover picture."""
-    videos = [stream for stream in container.streams.video if not stream.disposition & _COVER]
+    """The best stream that is a video."""
+    videos = _videos_of(container)
     best = container.streams.best("video")
     return best if isinstance(best, VideoStream) and best in videos else next(iter(videos), None)
+
+
+def _videos_of(container: InputContainer) -> list[VideoStream]:
+    """A cover picture is none."""
+    return [stream for stream in container.streams.video if not stream.disposition & _COVER]

@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import io
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from veil.domain.clock import Clock
 from veil.errors import CaptureError
 from veil.frames.picture import FrameInfo
 from veil.frames.pool import SlotPool
 from veil.frames.raw import RawFrame
-from veil.frames.still import BROKEN, FORMATS, SUFFIXES, Still, read_still
-
-__all__ = ["FOREIGN_SUFFIXES", "SUFFIXES", "open_still"]
-
-FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".jp2", ".jxl"})
-"""Pictures that are known for what they are, and refused."""
-# Further pictures of an MPO are other views or brightnesses of the first; they are left out.
-_ONE_PICTURE = frozenset({"MPO"})
+from veil.frames.still import Still, read_still
 
 
 def open_still(path: Path, clock: Clock, *, sequence: int = 0) -> RawFrame:
     """The picture as a raw frame in a pool of its own.
 
-    Raises CaptureError for what is not one still picture, and, before they are decoded, for too many pixels.
+    Raises CaptureError for what cannot be read, and as `read_still` does.
     """
-    if path.suffix.lower() in FOREIGN_SUFFIXES:
-        raise CaptureError(
-            f"{path}: {path.suffix} pictures cannot be read.", hint="Convert it to JPEG or PNG first."
-        )
     try:
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            pictures = 1 if image.format in _ONE_PICTURE else int(getattr(image, "n_frames", 1))
-    except BROKEN as error:
-        raise CaptureError(f"{path} cannot be read as a picture.", hint="Is it complete?") from error
-    if pictures > 1:
-        raise CaptureError(f"{path} holds {pictures} pictures.", hint="Convert it to a video first.")
+    except OSError as error:
+        raise CaptureError(
+            f"{path} cannot be read: {error.strerror}.", hint="Check its permissions."
+        ) from error
     return _leased(read_still(data, str(path)), clock, sequence)
 
 

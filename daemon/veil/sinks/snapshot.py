@@ -16,6 +16,7 @@ from veil.domain.clock import NANOSECONDS, Clock
 from veil.errors import SinkError
 from veil.frames.masked import MaskedFrame
 from veil.frames.picture import ColorInfo, Planes
+from veil.sinks.beside import remove_left_parts
 from veil.sinks.pixels import scaled, to_rgb
 from veil.sinks.still import encode_rgb, replace_file
 
@@ -69,6 +70,7 @@ class SnapshotSink:
             raise SinkError(
                 f"{self._path.parent} cannot be made: {error.strerror}.", hint="Set box.runtime_dir."
             ) from error
+        remove_left_parts(self._path)
         self._thread.start()
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,13 +11,15 @@ from PIL import Image
 
 from veil.errors import UsageError
 from veil.frames.masked import MaskedFrame
-from veil.sinks.beside import part_beside, remove_part
+from veil.sinks.beside import part_beside, remove_left_parts, remove_part, sync
 from veil.sinks.pixels import to_rgb
 from veil.sinks.segment_file import full_or_broken
 
 FORMATS: Final = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
     ".webp": "WEBP",
     ".avif": "AVIF",
@@ -52,19 +55,34 @@ def encode_rgb(picture: Image.Image, name: str, quality: int) -> bytes:
     return content.getvalue()
 
 
-def write_still(frame: MaskedFrame, path: Path) -> None:
+def write_still(frame: MaskedFrame, path: Path, whole: Callable[[Path], None] = lambda _: None) -> None:
     """Writes `path` whole or not at all; a file that is there is replaced.
+
+    Args:
+        whole: called with the complete file, safe on disk, before it gets its name; where it raises, the file
+            goes.
 
     Raises UsageError for an unknown suffix, SinkError where the file cannot be written.
     """
-    replace_file(path, encode_still(frame, path.suffix))
+    content = encode_still(frame, path.suffix)
+    remove_left_parts(path)
+
+    def durable(part: Path) -> None:
+        sync(part)
+        whole(part)
+
+    replace_file(path, content, durable)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Readers see the old content or the new one, never a part. Raises SinkError."""
+def replace_file(path: Path, content: bytes, whole: Callable[[Path], None] = lambda _: None) -> None:
+    """Readers see the old content or the new one, never a part. `whole` is called with the complete part.
+
+    Raises SinkError.
+    """
     part = part_beside(path)
     try:
         part.write_bytes(content)
+        whole(part)
         part.replace(path)
     except OSError as error:
         remove_part(part)

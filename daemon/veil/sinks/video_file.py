@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from veil.encode.packet import MaskedPacket
 from veil.errors import SinkError, UsageError
-from veil.sinks.beside import part_beside, remove_part
+from veil.sinks.beside import part_beside, remove_left_parts, remove_part, sync
 from veil.sinks.mux import add_stream, as_packet
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts"}
@@ -37,10 +37,15 @@ class VideoFile:
 
     Until then there is only `.NAME.PID.part` beside it, which an error removes. Timestamps are those of the
     packets; no metadata is written. Raises SinkError where the file cannot be written.
+
+    Args:
+        whole: called with the complete file, safe on disk, before it gets its name; where it raises, the file
+            goes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, whole: Callable[[Path], None] = lambda _: None) -> None:
         self._path = path
+        self._whole = whole
         self._format = container_format(path)
         self._part = part_beside(path)
         self._container: OutputContainer | None = None
@@ -49,6 +54,7 @@ class VideoFile:
         self.packets = 0
 
     def __enter__(self) -> VideoFile:
+        remove_left_parts(self._path)
         try:
             options = {"fflags": "+bitexact", "movflags": "+faststart", "avoid_negative_ts": "disabled"}
             if self._format not in {"mp4", "mov"}:
@@ -96,11 +102,8 @@ class VideoFile:
         try:
             container.close()
             if kind is None:
-                descriptor = os.open(self._part, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+                sync(self._part)
+                self._whole(self._part)
                 self._part.replace(self._path)
         except (av.FFmpegError, OSError) as failure:
             if kind is None:
