@@ -106,6 +106,7 @@ def test_pictures_reach_the_model_as_its_authors_feed_it(tmp_path: Path, kind: s
         follows.append(Follow((name, (batch, row, 0)), -gain, 1 - offset))
     _import(tmp_path, model_giving(SIZE, export.arrays, follows=follows), kind, "--golden", "none")
     picture = np.full((640, 640, 3), RGB, np.uint8)
+    picture[600:] = 255  # or it would be brightened
     config = DetectorConfig.model_validate({"thresholds": {"face": {"low": 0.05}}})
     with open_detector(load_bundle(tmp_path / "bundle"), config) as detector:
         found = detector.detect_planes(i420(picture), *SIZE, ColorInfo())
