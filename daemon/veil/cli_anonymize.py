@@ -23,6 +23,7 @@ from veil.errors import VeilError
 from veil.host.memory import set_aside_what_is_loaded
 from veil.host.turns import take_short_turns
 from veil.jobs import Job, Plan
+from veil.origin import not_hidden
 
 _FILE_SIZE = {"max_width": 4096, "max_height": 3072}
 
@@ -95,6 +96,8 @@ def anonymize_files(planned: Plan, settings: CameraConfig, evidence: Path | None
         # A file waits: what is found in it must not depend on how busy the machine is.
         unhurried = settings.detector.model_copy(update={"time_budget_ms": math.inf})
         detector = scope.enter_context(load_detector(unhurried))
+        if (never := not_hidden(settings, detector)) is not None:
+            _warn(" ".join(never))
         worker = Anonymizer(settings, detector, log, clock, still_detector=EveryTile(detector))
         shown = scope.enter_context(_bars())
         set_aside_what_is_loaded()

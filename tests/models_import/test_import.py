@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from PIL import Image
 
+import veil
 from models_import.exports import EXPORTS, Export, Follow, Scrfd, Yolov8, model_giving, scrfd_of_any_size
 from veil.cli_detect import detect_folder
 from veil.config import DetectorConfig
@@ -95,8 +97,11 @@ def test_the_decoded_box_is_the_encoded_one_to_the_pixel(tmp_path: Path, kind: s
 
 
 @pytest.mark.parametrize("kind", sorted(_FIRST_CHANNEL))
-def test_pictures_reach_the_model_as_its_authors_feed_it(tmp_path: Path, kind: str) -> None:
+def test_pictures_reach_the_model_as_its_authors_feed_it(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The score is the input's first channel, brought back to shares of 255 as that kind is normalised."""
+    monkeypatch.setattr("veil.detect.preprocess.gain_for", lambda luma: 1.0)
     export = EXPORTS[kind](*SIZE)
     put = export.put(FACE_IN_INPUT, 0.9)
     gain, offset, expected = _FIRST_CHANNEL[kind]
@@ -106,11 +111,20 @@ def test_pictures_reach_the_model_as_its_authors_feed_it(tmp_path: Path, kind: s
         follows.append(Follow((name, (batch, row, 0)), -gain, 1 - offset))
     _import(tmp_path, model_giving(SIZE, export.arrays, follows=follows), kind, "--golden", "none")
     picture = np.full((640, 640, 3), RGB, np.uint8)
-    picture[600:] = 255  # or it would be brightened
     config = DetectorConfig.model_validate({"thresholds": {"face": {"low": 0.05}}})
     with open_detector(load_bundle(tmp_path / "bundle"), config) as detector:
         found = detector.detect_planes(i420(picture), *SIZE, ColorInfo())
     assert found[0].score == pytest.approx(expected / 255, abs=0.015)
+
+
+def test_what_an_imported_model_never_finds_is_told_by_anonymize(tmp_path: Path) -> None:
+    _import(tmp_path, model_giving(SIZE, _export("scrfd").arrays), "scrfd")
+    Image.fromarray(np.full((64, 64, 3), RGB, np.uint8)).save(tmp_path / "a.png")
+    command = [sys.executable, "-m", "veil.cli", "anonymize", "a.png", "b.png", "--bundle", "./bundle"]
+    environ = os.environ | {"PYTHONPATH": str(Path(veil.__file__).resolve().parent.parent)}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "finds no plates" in done.stderr
 
 
 def _spot(rgb: NDArray[np.uint8], x: int, y: int) -> None:
