@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 
@@ -229,7 +231,43 @@ def _noise(image: Pixels, rng: Rng) -> Pixels:
 
 
 def _coded(image: Pixels, rng: Rng) -> Pixels:
-    """Blocks and smear of a starved encoder: JPEG with coarse colour at a low quality."""
+    """What a starved encoder leaves: half the time blocks and coarse colour of JPEG, of a camera that sends
+    single pictures, half the time the smear of H.264."""
+    if rng.random() < 0.5:
+        return _h264(image, rng)
     quality = int(rng.integers(6, 55))
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+_PICTURES = 3
+
+
+def _h264(image: Pixels, rng: Rng) -> Pixels:
+    """The last of a few pictures between which everything moved: it is predicted from the others, and few
+    bits are left for what that misses."""
+    h, w = (side // 2 * 2 for side in image.shape[:2])
+    speed = rng.uniform(-3, 3, 2)
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = w, h, "yuv420p"
+    encoder.time_base = Fraction(1, 25)
+    encoder.thread_count = 1
+    preset = "ultrafast" if rng.random() < 0.5 else "superfast"
+    crf = str(int(rng.integers(28, 46)))
+    encoder.options = {"preset": preset, "tune": "zerolatency", "crf": crf, "x264-params": "log-level=none"}
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    shown: Pixels = image
+    packets = []
+    for before in range(_PICTURES - 1, -1, -1):
+        dx, dy = np.round(speed * before).astype(int)
+        moved = np.roll(image, (dy, dx), (0, 1))[:h, :w]
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(moved), format="rgb24")
+        frame.pts = _PICTURES - before
+        packets += encoder.encode(frame)
+    for packet in [*packets, *encoder.encode(None), None]:
+        for decoded in decoder.decode(packet):
+            shown = decoded.to_ndarray(format="rgb24")
+    result = image.copy()
+    result[:h, :w] = shown
+    return result

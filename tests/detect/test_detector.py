@@ -173,15 +173,18 @@ def test_detections_below_the_masking_score_are_reported_down_to_low(bundles: Pa
     assert not load_detector(config(bundles, thresholds={"face": {"low": 0.3}})).detect(raw).detections
 
 
-def test_a_large_box_needs_more_in_moving_pictures_and_not_in_stills(bundles: Path) -> None:
+def test_a_large_box_needs_more_and_in_stills_less_than_in_moving_pictures(bundles: Path) -> None:
     raw = frame(scene(640, 48, (320, 10, 30), colour=(0, 43, 0)))  # boxes are 16 pixels large
     plain = load_detector(config(bundles)).detect(raw).detections
-    strict = load_detector(config(bundles, thresholds={"face": {"large": 0.6}}))
+    strict = load_detector(config(bundles, thresholds={"face": {"large": 0.5}}))
     largest = max(max(each.box.width, each.box.height) for each in plain)
     assert largest >= 0.2 * 48
-    assert all(each.score < 0.6 for each in plain)
+    assert all(0.2 < each.score < 0.24 for each in plain)
     assert all(max(each.box.width, each.box.height) < 0.2 * 48 for each in strict.detect(raw).detections)
+    # 0.4 of 0.5 is less than what these score, 0.4 of 0.6 is not
     assert EveryTile(strict).detect(raw).detections == plain
+    stricter = load_detector(config(bundles, thresholds={"face": {"large": 0.6}}))
+    assert len(EveryTile(stricter).detect(raw).detections) < len(plain)
 
 
 def test_a_masked_or_released_frame_is_not_looked_at(detector: BundleDetector) -> None:

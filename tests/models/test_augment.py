@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from veil_models.assign import FACE, PLATE, Boxes
-from veil_models.augment import Placement, degrade, place
+from veil_models.augment import Placement, _h264, degrade, place
 
 
 def scene(x1: int, y1: int, x2: int, y2: int, category: int) -> tuple[np.ndarray, Boxes]:
@@ -55,3 +55,20 @@ def test_many_dark_pictures_are_noisy_too() -> None:
     noise = [float(p.std(axis=(0, 1)).max()) for p in pictures if p.mean() < 90]
     assert len(noise) > 30
     assert sum(n > 1.5 for n in noise) > 0.3 * len(noise)
+
+
+@pytest.mark.parametrize(("height", "width"), [(192, 224), (97, 131)])
+def test_few_bits_of_h264_smear_a_picture_and_leave_everything_in_its_place(height: int, width: int) -> None:
+    rng = np.random.default_rng(5)
+    rgb = cv2.resize(rng.integers(0, 256, (height // 6, width // 6, 3), np.uint8), (width, height))
+    for seed in range(8):
+        coded = _h264(rgb, np.random.default_rng(seed))
+        assert coded.shape == rgb.shape
+        inner = (slice(16, -16), slice(16, -16))
+        off = {
+            move: np.abs(np.roll(coded, move, (0, 1)).astype(int) - rgb)[inner].mean()
+            for move in ((0, 0), (3, 0), (-3, 0), (0, 3), (0, -3))
+        }
+        assert min(off, key=lambda move: off[move]) == (0, 0), seed
+        assert off[0, 0] > 1.0, seed
+        np.testing.assert_array_equal(coded, _h264(rgb, np.random.default_rng(seed)))

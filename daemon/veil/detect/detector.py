@@ -30,6 +30,8 @@ from veil.frames.raw import RawFrame
 
 _RECENT = 0.2
 """Share of the newest look in the running mean of what looks cost."""
+STILL_SHARE = 0.4
+"""How much of `large` counts in pictures that stand alone: no other look makes up for a face that is missed."""
 _LATE_NS = 40_000_000
 """A live frame that has waited for longer has others behind it: it gets tiles as if there were no time."""
 
@@ -143,7 +145,6 @@ class BundleDetector:
         if affordable < math.inf and started - info.captured_ns > _LATE_NS:
             affordable = 0.0
         tiles = plan.schedule.next(affordable)
-        # stills have one look only and keep what moving pictures do without
         detections = self._bounds.judged(
             self._look(planes, info.color, plan, tiles), min(info.width, info.height)
         )
@@ -285,6 +286,7 @@ class EveryTile:
 
     def __init__(self, detector: BundleDetector) -> None:
         self._detector = detector
+        self._bounds = SizeBounds.of(detector.thresholds, STILL_SHARE)
 
     @property
     def identity(self) -> str:
@@ -300,9 +302,10 @@ class EveryTile:
         planes, info = raw.planes, raw.info
         height, width = planes.y.shape
         tiles = self._detector.tiles_of(width, height)
+        found = self._detector.detect_planes(planes, width, height, info.color, tiles)
         return DetectionReport(
             sequence=info.sequence,
-            detections=self._detector.detect_planes(planes, width, height, info.color, tiles),
+            detections=self._bounds.judged(found, min(info.width, info.height)),
             detectors=(self.identity,),
             tiles=tuple(tile.index for tile in tiles),
             elapsed_ns=time.monotonic_ns() - started,

@@ -41,11 +41,11 @@ class SizeBounds:
     sure: Floats
 
     @classmethod
-    def of(cls, thresholds: Mapping[ObjectClass, ClassThresholds]) -> SizeBounds:
-        """Classes that are missing have no bounds."""
+    def of(cls, thresholds: Mapping[ObjectClass, ClassThresholds], large_share: float = 1.0) -> SizeBounds:
+        """Classes that are missing have no bounds; of `large` only a share may count."""
         limits = [thresholds.get(kind, ClassThresholds(0.0, 0.0)) for kind in KINDS]
         columns = np.array([(limit.low, limit.large, limit.sure) for limit in limits]).T
-        return cls(columns[0], columns[1], columns[2])
+        return cls(columns[0], columns[1] * large_share, columns[2])
 
     def judged(self, found: DetectionTable, picture_side: float) -> DetectionTable:
         """Without what is too large for its score, and with what is sure.
