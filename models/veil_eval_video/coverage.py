@@ -53,6 +53,7 @@ class Coverage:
         profiles: as classes, by class and profile.
         changes, object_s: how often objects change between covered and not, and for how long they are seen.
         masked, true, stray: pixels under masks, of true boxes, and of masks where nothing is.
+        alarms: masks that appear where nothing is.
     """
 
     classes: dict[ObjectClass, Count] = field(default_factory=lambda: defaultdict(Count))
@@ -64,6 +65,7 @@ class Coverage:
     masked: float = 0.0
     true: float = 0.0
     stray: float = 0.0
+    alarms: int = 0
 
     @property
     def area_ratio(self) -> float:
@@ -81,15 +83,21 @@ class Coverage:
         """Object-frames of `kind` without cover per hour of video."""
         return self.classes[kind].uncovered / self.seconds * 3600 if self.seconds else 0.0
 
+    @property
+    def alarms_per_hour(self) -> float:
+        """False alarms per hour of video: however long a mask stays, it is one."""
+        return self.alarms / self.seconds * 3600 if self.seconds else 0.0
+
     def add(self, truth: Truth, output: Iterable[Planes]) -> None:
         """One clip. Raises UsageError where the output has another size or another number of frames."""
         last: dict[int, bool] = {}
+        stray: Mask | None = None
         shown = 0
         for number, planes in enumerate(output):
             if number < len(truth.frames):
                 if planes.y.shape != (truth.height, truth.width):
                     raise UsageError(f"{truth.clip}: the output has another size.", hint="Do not scale it.")
-                self._frame(truth, truth.frames[number], flat_mask(planes), last)
+                stray = self._frame(truth, truth.frames[number], flat_mask(planes), last, stray)
             shown += 1
         if shown != len(truth.frames):
             raise UsageError(
@@ -98,7 +106,15 @@ class Coverage:
             )
         self.seconds += truth.seconds
 
-    def _frame(self, truth: Truth, objects: Sequence[TrueObject], mask: Mask, last: dict[int, bool]) -> None:
+    def _frame(
+        self,
+        truth: Truth,
+        objects: Sequence[TrueObject],
+        mask: Mask,
+        last: dict[int, bool],
+        stray_before: Mask | None,
+    ) -> Mask:
+        """Returns the frame's masks where nothing is."""
         sums = np.asarray(cv2.integral(mask), np.int64)
         for each in objects:
             if each.visible < VISIBLE:
@@ -114,7 +130,10 @@ class Coverage:
         self.masked += float(sums[-1, -1])
         self.true += float(_area(boxes, mask).sum())
         near = _area([box.grown(STRAY) for box in boxes], mask)
-        self.stray += float((mask & (1 - near)).sum())
+        stray = np.asarray(mask & (1 - near), np.uint8)
+        self.stray += float(stray.sum())
+        self.alarms += _new(stray, stray_before)
+        return stray
 
     def _count(self, truth: Truth, each: TrueObject, *, covered: bool) -> None:
         least = next((low for low, high in BUCKETS if low <= each.size < high), BUCKETS[0][0])
@@ -124,6 +143,13 @@ class Coverage:
         for count in counts:
             count.objects += 1
             count.covered += covered
+
+
+def _new(mask: Mask, before: Mask | None) -> int:
+    """How many connected parts of a mask touch none of the frame before."""
+    count, parts = cv2.connectedComponents(mask)
+    known = 0 if before is None else len(np.unique(parts[(before > 0) & (mask > 0)]))
+    return count - 1 - known
 
 
 def _edges(box: Box, height: int, width: int) -> tuple[int, int, int, int]:

@@ -30,10 +30,15 @@ def cover_tables(results: Mapping[str, Coverage], console: Console) -> None:
     for kind in KINDS:
         bars.add_column(f"{kind.value}s", justify="right")
         bars.add_column(f"open {kind.value}-frames/h", justify="right")
-    for name in ("area / true", "stray / true", "flicker / object min"):
+    for name in ("area / true", "stray / true", "false masks/h", "flicker / object min"):
         bars.add_column(name, justify="right")
     bars.add_row(
-        "bar", *(text for kind in KINDS for text in (f">= {BARS[kind]:.2f}", "")), f"<= {AREA_BAR:g}", "", ""
+        "bar",
+        *(text for kind in KINDS for text in (f">= {BARS[kind]:.2f}", "")),
+        f"<= {AREA_BAR:g}",
+        "",
+        "",
+        "",
     )
     for name, found in results.items():
         cells = [name]
@@ -45,6 +50,7 @@ def cover_tables(results: Mapping[str, Coverage], console: Console) -> None:
         cells += [
             f"[{style}]{found.area_ratio:.2f}[/]",
             f"{found.stray_ratio:.2f}",
+            f"{found.alarms_per_hour:,.0f}",
             f"{found.flicker_per_min:.1f}",
         ]
         bars.add_row(*cells)
@@ -111,6 +117,7 @@ def _coverage(found: Coverage) -> Figures:
         },
         "area_ratio": _round(found.area_ratio),
         "stray_ratio": _round(found.stray_ratio),
+        "false_masks_per_hour": _round(found.alarms_per_hour),
         "flicker_per_object_min": _round(found.flicker_per_min),
         "seconds": _round(found.seconds),
     }

@@ -298,7 +298,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--average", type=float, default=0.9995, help="what is kept of the average each step")
     sub.add_argument("--threads", type=int, default=2)
     sub.add_argument("--workers", type=int, default=1)
-    sub.add_argument("--size", type=int, default=320)
+    sub.add_argument("--size", type=int, default=384)
     sub.add_argument("--batch", type=int, default=16)
     sub.add_argument("--mosaic", type=float, default=0.45)
     sub.add_argument("--alarms", type=float, default=0.25, help="share of crops around what `alarms` found")

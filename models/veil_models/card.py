@@ -52,11 +52,12 @@ and no proof that nothing was overlooked: see the figures, and look at your own 
 you rely on it.
 
 ## Figures
-Held-out pictures of the sets below, labelled by people and never trained on; at {longest} px, IoU >=
-0.4, objects of at least 10 px. All detectors in one run with one evaluator. R@P: best recall at a
-precision of .92 (heads .85). R@FP: best recall at 0.1 false alarms a picture. At the masking threshold
-t: precision, recall, mean IoU, false alarms a picture, and the share of a true box under the boxes
-found, before the margin that the appliance adds.
+Pictures of the sets below, labelled by people and held out of training (near copies of one picture may
+lie on both sides: see the limits); at {longest} px, IoU >= 0.4, objects of at least 10 px. All
+detectors in one run with one evaluator. R@P: best recall at a precision of .92 (heads .85). R@FP: best
+recall at 0.1 false alarms a picture. At the masking threshold t: precision, recall, mean IoU, false
+alarms a picture, and the share of a true box under the boxes found, before the margin that the
+appliance adds.
 """
 
 _TAIL = """
@@ -224,7 +225,7 @@ def _tables(data: dict[str, dict[str, dict[str, Any]]]) -> str:
     lines += ["", f"By source ({ours}): AP@.4, R@P, R@FP.", "", "| source | boxes | AP@.4 | R@P | R@FP |"]
     lines += ["|---|---|---|---|---|"]
     for key, f in data[ours].items():
-        if "/" in key:
+        if "/" in key and not key.endswith(" px"):
             values = " | ".join(f"{f[k]:.3f}" for k in ("ap40", "recall_at_precision", "recall_at_alarms"))
             lines.append(f"| {key} | {f['truths']} | {values} |")
     return "\n".join(lines) + "\n"

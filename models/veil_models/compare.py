@@ -1,4 +1,5 @@
-"""All detectors in one run: INT8, float, TFLite and the teachers, on the held-out pictures."""
+"""All detectors in one run: INT8 (TFLite gives the same integers), float and the teachers, on the held-out
+pictures."""
 
 from __future__ import annotations
 

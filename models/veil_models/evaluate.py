@@ -21,6 +21,8 @@ FLOOR = 0.05
 
 PRECISION = {"face": 0.92, "plate": 0.92, "head": 0.85}
 ALARMS = 0.1
+SIZES = {f"{low:g}-{high:g}" if high < 1e6 else f">{low:g}": (low, high) for low, high in BUCKETS}
+"""The buckets by name: longer sides in pixels."""
 IOUS = tuple(float(v) for v in np.arange(0.5, 1.0, 0.05))
 
 
@@ -76,7 +78,7 @@ def evaluate(
     thresholds: Mapping[str, float],
     classes: Sequence[str] = CLASSES,
 ) -> tuple[dict[str, Figures], dict[str, Tally]]:
-    """Figures by `class` and `class/source`, and the tallies at IoU 0.4 for curves.
+    """Figures by `class`, `class/source` and `class/LOW-HIGH px`, and the tallies at IoU 0.4 for curves.
 
     Pictures are scaled to `longest` on their longer side and stay at the top left.
     """
@@ -96,27 +98,36 @@ def evaluate(
             for key in (category, f"{category}/{picture.source}"):
                 entry = entries.setdefault(key, _Entry({i: Tally() for i in (0.4, *IOUS)}, []))
                 for iou, tally in entry.at.items():
-                    if iou == 0.4 or "/" not in key:
-                        tally.add_pairs(pairs, iou)
+                    tally.add_pairs(pairs, iou)
                 entry.covered.append((truth.xyxy[~truth.ignore], mine.xyxy, mine.score))
-    figures = {k: _figures(e, k.split("/", maxsplit=1)[0], thresholds) for k, e in sorted(entries.items())}
+    figures = {}
+    for key, entry in sorted(entries.items()):
+        category = key.split("/", maxsplit=1)[0]
+        figures[key] = _figures(entry, category, thresholds)
+        if key == category:
+            for name, bounds in SIZES.items():
+                figures[f"{key}/{name} px"] = _figures(entry, category, thresholds, bounds)
     return figures, {k: e.at[0.4] for k, e in entries.items()}
 
 
-def _figures(entry: _Entry, category: str, thresholds: Mapping[str, float]) -> Figures:
-    curve = entry.at[0.4].curve()
+def _figures(
+    entry: _Entry,
+    category: str,
+    thresholds: Mapping[str, float],
+    bounds: tuple[float, float] = (0.0, 1e9),
+) -> Figures:
+    curve = entry.at[0.4].curve(*bounds)
     at_precision = curve.recall_at_precision(PRECISION[category])
     at_alarms = curve.recall_at_alarms(ALARMS)
-    threshold = thresholds.get(category, curve.best_f1()[1])
+    threshold = thresholds.get(category, entry.at[0.4].curve().best_f1()[1])
     precision, recall, alarms = curve.at(threshold)
-    sizes = {f"{low:g}-{high:g}" if high < 1e6 else f">{low:g}": (low, high) for low, high in BUCKETS}
-    by_size = {name: entry.at[0.4].curve(*bounds) for name, bounds in sizes.items()}
-    precise = [t.curve().average_precision() for i, t in entry.at.items() if i != 0.4]
+    by_size = {name: entry.at[0.4].curve(*bounds) for name, bounds in SIZES.items()}
+    precise = [t.curve(*bounds).average_precision() for i, t in entry.at.items() if i != 0.4]
     return Figures(
         truths=curve.truths,
         pictures=curve.pictures,
         ap40=curve.average_precision(),
-        ap50=entry.at[0.5].curve().average_precision(),
+        ap50=entry.at[0.5].curve(*bounds).average_precision(),
         ap5095=float(np.mean(precise)),
         recall_at_precision=at_precision[0],
         threshold_at_precision=at_precision[1],
@@ -126,21 +137,28 @@ def _figures(entry: _Entry, category: str, thresholds: Mapping[str, float]) -> F
         precision=precision,
         recall=recall,
         f1=2 * precision * recall / max(precision + recall, 1e-9),
-        mean_iou=entry.at[0.4].mean_overlap(threshold),
+        mean_iou=entry.at[0.4].mean_overlap(threshold, *bounds),
         alarms=alarms,
-        coverage=coverage(entry.covered, threshold),
+        coverage=coverage(entry.covered, threshold, bounds),
         ap40_by_size={name: c.average_precision() for name, c in by_size.items()},
         recall_by_size={name: c.at(threshold)[1] for name, c in by_size.items()},
         truths_by_size={name: c.truths for name, c in by_size.items()},
     )
 
 
-def coverage(pictures: Sequence[tuple[Array, Array, Array]], threshold: float) -> float:
-    """Mean share of each true box's area under the union of detections with at least `threshold`."""
+def coverage(
+    pictures: Sequence[tuple[Array, Array, Array]],
+    threshold: float,
+    bounds: tuple[float, float] = (0.0, 1e9),
+) -> float:
+    """Mean share of each true box's area under the union of detections with at least `threshold`; of boxes
+    whose longer side, in pixels, is in [low, high)."""
     shares: list[float] = []
     for truths, boxes, score in pictures:
         kept = boxes[score >= threshold]
-        for x1, y1, x2, y2 in np.rint(truths).astype(int):
+        longest = (truths[:, 2:] - truths[:, :2]).max(1, initial=0.0)
+        wanted = truths[(longest >= bounds[0]) & (longest < bounds[1])]
+        for x1, y1, x2, y2 in np.rint(wanted).astype(int):
             w, h = max(1, x2 - x1), max(1, y2 - y1)
             if max(w, h) < 10:
                 continue
@@ -152,25 +170,19 @@ def coverage(pictures: Sequence[tuple[Array, Array, Array]], threshold: float) -
 
 
 def table(name: str, figures: Mapping[str, Figures]) -> str:
-    """A table in plain text, a line for each class and source."""
+    """A table in plain text, a line for each class, source and size."""
     lines = [
         f"{name}",
         f"{'':24s} {'boxes':>6s} {'AP.4':>6s} {'AP.5':>6s} {'AP.5:.95':>8s} {'R@P':>6s} {'R@FP.1':>6s} "
         f"{'t':>5s} {'P':>6s} {'R':>6s} {'F1':>6s} {'IoU':>6s} {'FP/pic':>6s} {'cover':>6s}",
     ]
     for key, f in figures.items():
-        fine = "" if "/" in key else f"{f.ap50:6.3f} {f.ap5095:8.3f}"
         lines.append(
-            f"{key:24s} {f.truths:6d} {f.ap40:6.3f} {fine:15s} {f.recall_at_precision:6.3f} "
-            f"{f.recall_at_alarms:6.3f} {f.threshold:5.2f} {f.precision:6.3f} {f.recall:6.3f} {f.f1:6.3f} "
+            f"{key:24s} {f.truths:6d} {f.ap40:6.3f} {f.ap50:6.3f} {f.ap5095:8.3f} "
+            f"{f.recall_at_precision:6.3f} {f.recall_at_alarms:6.3f} {f.threshold:5.2f} "
+            f"{f.precision:6.3f} {f.recall:6.3f} {f.f1:6.3f} "
             f"{f.mean_iou:6.3f} {f.alarms:6.3f} {f.coverage:6.3f}"
         )
-        if "/" not in key:
-            sizes = "  ".join(
-                f"{size} px: AP {f.ap40_by_size[size]:.3f} R {f.recall_by_size[size]:.3f} ({n})"
-                for size, n in f.truths_by_size.items()
-            )
-            lines.append(f"    {sizes}")
     return "\n".join(lines)
 
 

@@ -107,10 +107,12 @@ class Tally:
         count = int(((truth >= low) & (truth < high)).sum())
         return Curve(score[order], np.cumsum(hit[order]), np.cumsum(~hit[order]), count, self.pictures)
 
-    def mean_overlap(self, threshold: float) -> float:
-        """Mean IoU of the matches at a threshold."""
-        scores = [s for s, h in zip(self.score, self.hit, strict=True) if h]
-        values = [o for o, s in zip(self.overlap, scores, strict=True) if s >= threshold]
+    def mean_overlap(self, threshold: float, low: float = 0.0, high: float = 1e9) -> float:
+        """Mean IoU of the matches at a threshold, for sizes in [low, high)."""
+        hits = [(s, z) for s, z, h in zip(self.score, self.size, self.hit, strict=True) if h]
+        values = [
+            o for o, (s, z) in zip(self.overlap, hits, strict=True) if s >= threshold and low <= z < high
+        ]
         return float(np.mean(values)) if values else 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -113,6 +114,25 @@ def test_a_black_frame_covers_all_and_shows_up_as_area(made: tuple[Path, Truth],
     assert found.classes[FACE].share == found.classes[PLATE].share == 1
     assert found.area_ratio > 3
     assert found.stray_ratio > 0.5
+
+
+def test_each_mask_that_appears_where_nothing_is_is_one_false_alarm(made: tuple[Path, Truth]) -> None:
+    folder, truth = made
+    nowhere = dataclasses.replace(truth, frames=tuple(() for _ in truth.frames))
+    here, (right, bottom) = Box(16, 16, 48, 48), (truth.width, truth.height)
+    there = Box(right - 48, bottom - 48, right - 16, bottom - 16)
+
+    def masks() -> Iterator[Planes]:
+        # One stays and moves, one comes and goes twice.
+        for number, planes in enumerate(read_planes(folder / truth.clip)):
+            moved = Box(here.x0 + 4 * number, here.y0, here.x1 + 4 * number, here.y1)
+            yield paint(planes, [moved, *([there] if number in (1, 2, 4) else [])])
+
+    found = Coverage()
+    found.add(nowhere, masks())
+    assert len(truth.frames) > 5
+    assert found.alarms == 3
+    assert found.alarms_per_hour == pytest.approx(3 / truth.seconds * 3600)
 
 
 def test_a_mask_over_seventy_percent_is_not_enough(made: tuple[Path, Truth]) -> None:
