@@ -3,28 +3,63 @@ pictures."""
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from veil_models.dataset import CLASSES
-from veil_models.detect import Detector, OnnxDetector, TeacherDetector
+from veil_models.detect import Detector, OnnxDetector, TeacherDetector, letterbox
 from veil_models.errors import ModelsError
 from veil_models.evaluate import Figures, draw_curves, evaluate, table, to_json
 from veil_models.metrics import Tally
+from veil_models.pack import Pixels
 from veil_models.work import Work
+
+GOLDEN_FLOOR = 0.2
+"""From this score on detections of golden pictures are compared."""
+
+
+def golden_inputs(bundle: Path) -> Iterator[tuple[str, Pixels]]:
+    """Names of the golden pictures and the pictures as the bundle's model takes them, [height, width, 3]."""
+    width, height = tomllib.loads((bundle / "bundle.toml").read_text())["input"]["size"]
+    for path in sorted((bundle / "golden").glob("*.png")):
+        rgb = np.ascontiguousarray(np.asarray(cv2.imread(str(path)), np.uint8)[:, :, ::-1])
+        scale = min(width / rgb.shape[1], height / rgb.shape[0])
+        seen, _ = letterbox(rgb, round(max(rgb.shape[:2]) * scale))
+        canvas = np.zeros((height, width, 3), np.uint8)
+        canvas[: seen.shape[0], : seen.shape[1]] = seen
+        yield path.name, canvas
+
+
+def on_golden(detector: Detector, bundle: Path) -> list[dict[str, object]]:
+    """What `detector` sees in the golden pictures of `bundle`, boxes (x, y, w, h) in pixels of its input."""
+    rows: list[dict[str, object]] = []
+    for name, canvas in golden_inputs(bundle):
+        found = detector.find(canvas, GOLDEN_FLOOR)
+        for (x0, y0, x1, y1), category, score in zip(
+            found.xyxy.tolist(), found.category.tolist(), found.score.tolist(), strict=True
+        ):
+            box = [round(v, 2) for v in (x0, y0, x1 - x0, y1 - y0)]
+            rows.append(
+                {"file_name": name, "category": CLASSES[category], "bbox": box, "score": round(score, 4)}
+            )
+    return rows
 
 
 def compare(
     work: Work, bundle: Path, checkpoint: Path | None, yunet: Path | None, out: Path, longest: int
 ) -> dict[str, dict[str, Figures]]:
-    """Print tables, write curves (PNG) and figures.json into `out`.
+    """Print tables, write curves (PNG) and figures.json into `out`, and as golden-float.json what the float
+    net sees in the bundle's golden pictures.
 
     Args:
         checkpoint: the bundle's float net, to be shown beside it; None: not.
         yunet: where YuNet-n lies; None: without the teachers.
     """
-    import numpy as np
-
     manifest = tomllib.loads((bundle / "bundle.toml").read_text())
     thresholds = {name: float(t["score"]) for name, t in manifest["thresholds"].items()}
     detectors: list[tuple[Detector, tuple[str, ...]]] = [
@@ -36,7 +71,10 @@ def compare(
 
         _, nodes, weights = load_folded(checkpoint)
         model = write_float(nodes, weights).SerializeToString()
-        detectors.append((OnnxDetector(f"{manifest['name']} float", model), CLASSES))
+        real = OnnxDetector(f"{manifest['name']} float", model)
+        detectors.append((real, CLASSES))
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "golden-float.json").write_text(json.dumps(on_golden(real, bundle), indent=1) + "\n")
     if yunet is not None:
         from veil_models.teachers import CenterFace, YuNet
 

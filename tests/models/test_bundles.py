@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from veil_models.boxes import iou_matrix
+from veil_models.compare import GOLDEN_FLOOR, golden_inputs, on_golden
 from veil_models.dataset import CLASSES
-from veil_models.detect import OnnxDetector, TfliteDetector, letterbox
+from veil_models.detect import OnnxDetector, TfliteDetector
 from veil_models.golden import all_golden
 from veil_models.graph import outputs
 
 BUNDLES = Path(__file__).parents[2] / "models" / "bundles"
+FIGURES = Path(__file__).parents[2] / "models" / "figures"
 RELEASED = sorted(p.parent for p in BUNDLES.glob("*/bundle.toml"))
 
 pytestmark = pytest.mark.skipif(not RELEASED, reason="no bundle is released yet")
@@ -62,26 +64,51 @@ def test_both_files_find_the_golden_objects_and_agree(bundle: Path) -> None:
     about = manifest(bundle)
     width, height = about["input"]["size"]
     expected = json.loads((bundle / "golden" / "expected.json").read_text())
-    onnx, tflite = (
-        OnnxDetector("onnx", bundle / "model.onnx"),
-        TfliteDetector("tflite", bundle / "model.tflite"),
-    )
-    hits = 0
-    for name in {e["file_name"] for e in expected}:
-        rgb = cv2.imread(str(bundle / "golden" / name))[:, :, ::-1]
-        scale = min(width / rgb.shape[1], height / rgb.shape[0])
-        seen, scale = letterbox(np.ascontiguousarray(rgb), round(max(rgb.shape[:2]) * scale))
-        canvas = np.zeros((height, width, 3), np.uint8)
-        canvas[: seen.shape[0], : seen.shape[1]] = seen
+    onnx, tflite = both(bundle)
+    hits = dict.fromkeys((onnx, tflite), 0)
+    for name, canvas in golden_inputs(bundle):
         a, b = onnx.raw(canvas), tflite.raw(canvas)
         for output in outputs():
             assert np.abs(a[output] - b[output]).mean() < 0.02
-        found = onnx.find(canvas, 0.05)
-        for e in (e for e in expected if e["file_name"] == name):
-            category = CLASSES.index(e["category"])
-            x, y, w, h = (v * scale for v in e["bbox"])
-            good = iou_matrix(found.xyxy, np.array([[x, y, x + w, y + h]], np.float32))[:, 0] >= 0.4
-            sure = found.score >= about["thresholds"][e["category"]]["score"]
-            hits += bool((good & sure & (found.category == category)).any())
-    assert hits >= about["selftest"]["min_recall"] * len(expected)
+        shape = cv2.imread(str(bundle / "golden" / name)).shape
+        scale = min(width / shape[1], height / shape[0])
+        for detector in hits:
+            found = detector.find(canvas, 0.05)
+            for e in (e for e in expected if e["file_name"] == name):
+                category = CLASSES.index(e["category"])
+                x, y, w, h = (v * scale for v in e["bbox"])
+                good = iou_matrix(found.xyxy, np.array([[x, y, x + w, y + h]], np.float32))[:, 0] >= 0.4
+                sure = found.score >= about["thresholds"][e["category"]]["score"]
+                hits[detector] += bool((good & sure & (found.category == category)).any())
+    assert min(hits.values()) >= about["selftest"]["min_recall"] * len(expected)
     assert len(expected) >= 5
+
+
+def test_both_files_give_the_boxes_and_scores_of_the_float_net(bundle: Path) -> None:
+    """What that sees is written down by `eval`: PyTorch, which it is made with, is not needed here."""
+    said = json.loads((FIGURES / bundle.name / "golden-float.json").read_text())
+    for detector in both(bundle):
+        mine = on_golden(detector, bundle)
+        for these, those in ((said, mine), (mine, said)):
+            strong = [each for each in these if each["score"] >= GOLDEN_FLOOR + 0.2]
+            assert len(strong) >= 10
+            for each in strong:
+                same = [
+                    abs(other["score"] - each["score"])
+                    for other in those
+                    if (other["file_name"], other["category"]) == (each["file_name"], each["category"])
+                    and _overlap(other["bbox"], each["bbox"]) >= 0.7
+                ]
+                assert min(same, default=1.0) < 0.08, (detector.name, each)
+
+
+def both(bundle: Path) -> tuple[OnnxDetector, TfliteDetector]:
+    return (
+        OnnxDetector("onnx", bundle / "model.onnx"),
+        TfliteDetector("tflite", bundle / "model.tflite"),
+    )
+
+
+def _overlap(a: list[float], b: list[float]) -> float:
+    boxes = [np.array([[x, y, x + w, y + h]], np.float32) for x, y, w, h in (a, b)]
+    return float(iou_matrix(*boxes)[0, 0])
