@@ -35,7 +35,7 @@ class ThresholdConfig(Section):
         None,
         ge=0,
         le=0.6,
-        description="score (0..1) a box of 0.3 of the shorter side needs, in stills 0.4 of it; unset: the bundle's",
+        description="score a box of 0.3 of the shorter side needs, stills 0.4 of that; unset: the bundle's",
         examples=[0.35],
     )
     sure: float | None = Field(

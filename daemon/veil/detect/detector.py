@@ -31,7 +31,7 @@ from veil.frames.raw import RawFrame
 _RECENT = 0.2
 """Share of the newest look in the running mean of what looks cost."""
 STILL_SHARE = 0.4
-"""How much of `large` counts in pictures that stand alone: no other look makes up for a face that is missed."""
+"""How much of `large` counts in pictures that stand alone: no other look makes up for a missed face."""
 _LATE_NS = 40_000_000
 """A live frame that has waited for longer has others behind it: it gets tiles as if there were no time."""
 
