@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from veil_models.graph import BOX_OF, STRIDES
 
-GOOD_IOU = (0.55, 0.5, 0.5)
+GOOD_IOU = (0.65, 0.6, 0.5)
 """IoU per class from which on a predicted box deserves the object's full score."""
 
 

@@ -171,6 +171,7 @@ def manifest_text(release: Release, files: str) -> str:
         "multiple = 32",
         f"size = [{w}, {h}]",
         "onnx_dynamic = true",
+        "brighten = true",
         f"tflite_size = [{w}, {h}]",
         "",
         "[decoder]",

@@ -34,10 +34,10 @@ PICTURE_WEIGHT: dict[str, float] = {
     "helen": 1.0,
     "indoor": 0.8,
     "portraits": 1.8,
-    "openstreet": 3.0,
-    "dashcam": 7.0,
-    "carplates": 2.4,
-    "smallplates": 1.8,
+    "openstreet": 2.0,
+    "dashcam": 3.0,
+    "carplates": 1.4,
+    "smallplates": 1.0,
 }
 """How often a picture of each set is drawn; sets of people's labels and of crowds more often."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +12,6 @@ from detect.bundles import MANIFEST, YUNET, spot_model, write_bundle
 from detect.tflite_made import spot_tflite
 
 SHARED = Path(__file__).parents[3] / "shared"
-
-
-@pytest.fixture(scope="module")
-def as_they_are() -> Iterator[None]:
-    """Pictures are not brightened: made ones are mostly black, and made models tell colours."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("veil.detect.preprocess.gain_for", lambda luma: 1.0)
-        yield
 
 
 @pytest.fixture(scope="session")

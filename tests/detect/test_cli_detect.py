@@ -21,8 +21,6 @@ from veil.domain.detection import Detection, ObjectClass
 from veil.domain.geometry import Box
 from veil.errors import CaptureError, UsageError
 
-pytestmark = pytest.mark.usefixtures("as_they_are")
-
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:

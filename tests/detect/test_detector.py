@@ -23,8 +23,6 @@ from veil.frames.pool import SlotPool
 from veil.frames.raw import RawFrame
 from veil.frames.still import i420
 
-pytestmark = pytest.mark.usefixtures("as_they_are")
-
 GREEN = (0, 255, 0)
 
 

@@ -10,14 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
+from detect.bundles import MANIFEST, spot_model, write_bundle
 from detect.test_detector import config, frame, scene
-from detect.test_preprocess import LIMIT, RGB8, VIDEO, fill, smooth
+from detect.test_preprocess import LIMIT, RGB8, VIDEO, smooth
 from veil.detect.detector import load_detector
 from veil.detect.exposure import brighten, gain_for
 from veil.detect.preprocess import Preprocessor
 from veil.detect.view import tile_view, whole_view
 from veil.frames.picture import Planes
 from veil.frames.still import i420
+
+BRIGHTENED = MANIFEST.replace("[input]\n", "[input]\nbrighten = true\n")
 
 
 def daylight(width: int, height: int) -> Planes:
@@ -46,7 +49,9 @@ def copied(planes: Planes) -> Planes:
 def test_a_dark_picture_is_shown_as_bright_as_a_bright_one(share: float) -> None:
     bright = daylight(640, 360)
     dark, view = darkened(bright, share), whole_view(640, 360, LIMIT)
-    wanted, got = (fill(planes, view).astype(int) for planes in (bright, dark))
+    wanted, got = (
+        Preprocessor(view, RGB8).fill(planes, VIDEO, view).astype(int) for planes in (bright, dark)
+    )
     assert np.abs(wanted - got).mean() < 20
     levels = [int(np.percentile(picture, 99)) for picture in (wanted, got)]
     assert abs(levels[0] - levels[1]) < 16
@@ -94,9 +99,10 @@ def test_any_picture_is_brightened_within_bounds_and_in_order(luma: np.ndarray) 
 
 
 @pytest.mark.parametrize("tiles", [0, 1])
-def test_what_is_dim_is_found_at_night_and_not_in_daylight(bundles: Path, tiles: int) -> None:
+def test_what_is_dim_is_found_at_night_and_not_in_daylight(tmp_path: Path, tiles: int) -> None:
     """The made model takes what is green enough for a face; a tile does not make day of a dark corner."""
-    with load_detector(config(bundles, tiles_per_frame=tiles)) as detector:
+    write_bundle(tmp_path / "spot", BRIGHTENED, {"model.onnx": spot_model()})
+    with load_detector(config(tmp_path, tiles_per_frame=tiles)) as detector:
         night = scene(1280, 720, (900, 500, 40), colour=(0, 25, 0))
         day = night.copy()
         day[:100] = 200
@@ -111,3 +117,9 @@ def test_what_is_dim_is_found_at_night_and_not_in_daylight(bundles: Path, tiles:
         ]
     assert faces[0]
     assert not faces[1]
+
+
+def test_a_bundle_that_does_not_ask_for_it_sees_pictures_as_they_are(bundles: Path) -> None:
+    raw = frame(scene(1280, 720, (900, 500, 40), colour=(0, 25, 0)))
+    with load_detector(config(bundles, tiles_per_frame=0)) as detector:
+        assert not detector.detect(raw).detections

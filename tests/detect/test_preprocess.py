@@ -20,8 +20,6 @@ from veil.frames.picture import ColorInfo, Planes
 from veil.frames.pool import SlotPool
 from veil.frames.still import i420
 
-pytestmark = pytest.mark.usefixtures("as_they_are")
-
 LIMIT = InputLimit(640, 384, 32, dynamic=True)
 FIXED = InputLimit(640, 384, 32, dynamic=False)
 RGB8 = TensorSpec("nchw", "uint8", "rgb")
@@ -38,7 +36,7 @@ def smooth(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
 def fill(
     planes: Planes, view: View, spec: TensorSpec = RGB8, color: ColorInfo = VIDEO
 ) -> NDArray[np.generic]:
-    return Preprocessor(view, spec).fill(planes, color, view)
+    return Preprocessor(view, spec).fill(planes, color, view, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +127,8 @@ def test_nothing_of_the_last_frame_stays(layout: Literal["nchw", "nhwc"]) -> Non
         view = whole_view(1920, 1080, LIMIT)
         first, second = i420(smooth(1920, 1080, 1)), i420(smooth(1920, 1080, 2))
         used = Preprocessor(view, spec)
-        used.fill(first, VIDEO, view)
-        again = used.fill(second, VIDEO, view)
+        used.fill(first, VIDEO, view, 1.0)
+        again = used.fill(second, VIDEO, view, 1.0)
         assert np.array_equal(again, fill(second, view, spec))
         assert not np.array_equal(again, fill(first, view, spec))
 

@@ -24,8 +24,6 @@ from veil.errors import BundleError, DetectorError, RuntimeMissingError
 from veil.frames.picture import ColorInfo
 from veil.frames.still import i420
 
-pytestmark = pytest.mark.usefixtures("as_they_are")
-
 SHAPES = LtrbGrid((8,), (0.1, 0.1)).shapes
 
 

@@ -228,7 +228,8 @@ class BundleDetector:
         stages = [0, 0, 0]
         started = time.monotonic_ns()
         whole = plan.preprocessors[_shape(plan.whole)]
-        seen = [Seen(self._one(planes, color, whole, plan.whole, stages), None)]
+        needed = None if self._bundle.manifest.input.brighten else 1.0
+        seen = [Seen(self._one(planes, color, whole, plan.whole, stages, needed), None)]
         # what is dark in a bright picture is no dark picture
         gain = whole.gain
         for tile in tiles:
@@ -249,7 +250,7 @@ class BundleDetector:
         preprocessor: Preprocessor,
         view: View,
         stages: list[int],
-        gain: float | None = None,
+        gain: float | None,
     ) -> Found:
         """One look, in pixels of the frame. Adds nanoseconds of resize, inference, decoding to `stages`."""
         begin = time.monotonic_ns()

@@ -38,7 +38,7 @@ class InputTable(_Table):
     """`[input]`: what the model's picture tensor holds.
 
     `mean` and `scale` are for float32 inputs alone: (pixel 0..255 - mean) * scale. `size` and `tflite_size`
-    are width, height.
+    are width, height. `brighten`: dark pictures are brightened first (`veil.detect.exposure`).
     """
 
     color: Literal["rgb", "bgr"]
@@ -49,6 +49,7 @@ class InputTable(_Table):
     size: Size
     onnx_dynamic: bool = False
     tflite_size: Size | None = None
+    brighten: bool = False
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
