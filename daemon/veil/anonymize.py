@@ -94,6 +94,7 @@ class Anonymizer:
 
     def _attest(self, whole: Path, source_hash: str, result: Result, tally: Totals | None = None) -> None:
         """Before the file has its name: where it cannot be logged, it does not get one."""
+        totals = {} if tally is None else tally.data()
         data: dict[str, Value] = {
             "source_sha256": source_hash,
             "output_sha256": _sha256(whole),
@@ -104,11 +105,7 @@ class Anonymizer:
             "undecodable": result.undecodable,
             "bundle": self._detector.identity,
             **origin_of(self._config, self._detector),
-            **(
-                {key: value for key, value in tally.data().items() if key != "masks"}
-                if tally is not None
-                else {}
-            ),
+            **{key: value for key, value in totals.items() if key != "masks"},
         }
         if result.other_videos:
             data["other_videos"] = result.other_videos

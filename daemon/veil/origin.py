@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from veil import __version__
 from veil.audit.event import Value
-from veil.config import CameraConfig, PolicyConfig
+from veil.config import CameraConfig, MaskConfig, PolicyConfig
 from veil.detect.detector import BundleDetector, Detector
 
 
@@ -14,7 +14,7 @@ def origin_of(camera: CameraConfig, detector: Detector) -> dict[str, Value]:
     """Software, model, configuration and masks, as event data. Shares in thousandths. What is to be hidden
     (`policies`) is hidden only where the model finds it (`model.classes`)."""
     mask = camera.mask
-    policies = _policies(camera)
+    policies = policies_of(mask)
     return {
         "software": __version__,
         "model": _model(detector),
@@ -27,7 +27,7 @@ def origin_of(camera: CameraConfig, detector: Detector) -> dict[str, Value]:
 
 def never_found(camera: CameraConfig, detector: Detector) -> tuple[str, ...]:
     """What is to be hidden and this detector never finds."""
-    return tuple(sorted(_policies(camera).keys() - set(detector.thresholds)))
+    return tuple(sorted(policies_of(camera.mask).keys() - set(detector.thresholds)))
 
 
 def not_hidden(camera: CameraConfig, detector: Detector) -> tuple[str, str] | None:
@@ -45,8 +45,8 @@ def not_found(bundle: str, classes: Collection[str]) -> tuple[str, str]:
     )
 
 
-def _policies(camera: CameraConfig) -> dict[str, PolicyConfig]:
-    mask = camera.mask
+def policies_of(mask: MaskConfig) -> dict[str, PolicyConfig]:
+    """By the class that is to be hidden so, zones aside."""
     each = {"face": mask.face, "plate": mask.plate, "head": mask.head}
     return {name: policy for name, policy in each.items() if policy is not None}
 

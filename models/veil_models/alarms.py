@@ -9,9 +9,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from veil_models.boxes import Array, iou_matrix
+from veil_models.boxes import Array, centred_in, iou_matrix
 from veil_models.dataset import CLASSES, Dataset, Origin, Picture
 from veil_models.detect import Detector, OnnxDetector
 from veil_models.errors import ModelsError
@@ -80,16 +79,9 @@ def alarms_in(detector: Detector, picture: Picture, rgb: Pixels) -> Array:
         longest = (found[:, 2:4] - found[:, :2]).max(1, initial=0.0)
         rows = found[(found[:, 5] == category) & (found[:, 4] >= floor) & (longest >= LEAST[name])]
         touched = iou_matrix(rows[:, :4], known[of == category]).max(1, initial=0.0)
-        left_out = _centred(rows[:, :4], known[unclear & (of == category)])
+        left_out = centred_in(rows[:, :4], known[unclear & (of == category)])
         wrong.append(rows[(touched < CLEAR) & ~left_out])
     return np.concatenate([np.zeros((0, 6), np.float32), *wrong])
-
-
-def _centred(boxes: Array, regions: Array) -> npt.NDArray[np.bool_]:
-    """Which of `boxes` [N, 4] have their centre in one of `regions` [M, 4]."""
-    centre = ((boxes[:, :2] + boxes[:, 2:4]) / 2)[:, None]
-    inside: npt.NDArray[np.bool_] = ((regions[:, :2] < centre) & (centre < regions[:, 2:])).all(2).any(1)
-    return inside
 
 
 @functools.cache

@@ -241,6 +241,7 @@ def _coded(image: Pixels, rng: Rng) -> Pixels:
 
 
 _PICTURES = 3
+"""How many are coded: the first says most, the last is predicted twice removed."""
 
 
 def _h264(image: Pixels, rng: Rng) -> Pixels:

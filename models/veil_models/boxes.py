@@ -41,3 +41,10 @@ def clusters(boxes: Array, same: float) -> Iterator[npt.NDArray[np.int64]]:
             members = rest[iou_matrix(boxes[i : i + 1], boxes[rest])[0] >= same]
             free[members] = False
             yield members
+
+
+def centred_in(boxes: Array, regions: Array) -> npt.NDArray[np.bool_]:
+    """Which of `boxes` [N, 4] have their centre in one of `regions` [M, 4]."""
+    centre = ((boxes[:, :2] + boxes[:, 2:4]) / 2)[:, None]
+    inside: npt.NDArray[np.bool_] = ((regions[:, :2] < centre) & (centre < regions[:, 2:4])).all(2).any(1)
+    return inside

@@ -11,6 +11,7 @@ from typing import Any
 
 from veil_models.dataset import Dataset
 from veil_models.errors import ModelsError
+from veil_models.evaluate import BY_SIZE
 from veil_models.release import SIZES, Release, rehash
 
 SOURCES: tuple[tuple[str, str, str], ...] = (
@@ -207,20 +208,13 @@ def _tables(data: dict[str, dict[str, dict[str, Any]]]) -> str:
             values = " | ".join(f"{f[k]:.3f}" for k in _COLUMNS)
             lines.append(f"| {category} | {detector} | {f['truths']} | {values} |")
     lines += ["", "By size (longer side, px): AP@.4 / recall at t (boxes).", ""]
-    sizes: list[str] = []
+    lines += [f"| class | detector | {' | '.join(BY_SIZE)} |", "|---|---|" + "---|" * len(BY_SIZE)]
     for category in ("face", "plate", "head"):
         for detector, by_key in data.items():
-            f = by_key.get(category)
-            if f is None:
-                continue
-            if not sizes:
-                sizes = list(f["truths_by_size"])
-                lines += [f"| class | detector | {' | '.join(sizes)} |", "|---|---|" + "---|" * len(sizes)]
-            cells = (
-                f"{f['ap40_by_size'][s]:.3f} / {f['recall_by_size'][s]:.3f} ({f['truths_by_size'][s]})"
-                for s in sizes
-            )
-            lines.append(f"| {category} | {detector} | {' | '.join(cells)} |")
+            if category in by_key:
+                sized = (by_key[f"{category}/{size} px"] for size in BY_SIZE)
+                cells = (f"{f['ap40']:.3f} / {f['recall']:.3f} ({f['truths']})" for f in sized)
+                lines.append(f"| {category} | {detector} | {' | '.join(cells)} |")
     ours = next(iter(data))
     lines += ["", f"By source ({ours}): AP@.4, R@P, R@FP.", "", "| source | boxes | AP@.4 | R@P | R@FP |"]
     lines += ["|---|---|---|---|---|"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import TypeVar
 
 from veil_models.dataset import CLASSES, Dataset, Picture, drawn
 from veil_models.errors import ModelsError
+from veil_models.made import whole
 from veil_models.picture_file import misfit, picture_size, tell
 from veil_models.readers.ccpd import read_ccpd
 from veil_models.readers.checks import Names
@@ -169,5 +171,4 @@ def joined(parts: Mapping[Path, Dataset]) -> dict[Path, Dataset]:
 def write(parts: Mapping[Path, Dataset]) -> None:
     """Write each part where it belongs."""
     for path, pictures in parts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_coco(pictures, path, path.parent)
+        whole(path, functools.partial(write_coco, pictures, root=path.parent))

@@ -21,7 +21,7 @@ FLOOR = 0.05
 
 PRECISION = {"face": 0.92, "plate": 0.92, "head": 0.85}
 ALARMS = 0.1
-SIZES = {f"{low:g}-{high:g}" if high < 1e6 else f">{low:g}": (low, high) for low, high in BUCKETS}
+BY_SIZE = {f"{low:g}-{high:g}" if high < 1e6 else f">{low:g}": (low, high) for low, high in BUCKETS}
 """The buckets by name: longer sides in pixels."""
 IOUS = tuple(float(v) for v in np.arange(0.5, 1.0, 0.05))
 
@@ -52,9 +52,6 @@ class Figures:
     mean_iou: float
     alarms: float
     coverage: float
-    ap40_by_size: dict[str, float]
-    recall_by_size: dict[str, float]
-    truths_by_size: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -105,7 +102,7 @@ def evaluate(
         category = key.split("/", maxsplit=1)[0]
         figures[key] = _figures(entry, category, thresholds)
         if key == category:
-            for name, bounds in SIZES.items():
+            for name, bounds in BY_SIZE.items():
                 figures[f"{key}/{name} px"] = _figures(entry, category, thresholds, bounds)
     return figures, {k: e.at[0.4] for k, e in entries.items()}
 
@@ -121,7 +118,6 @@ def _figures(
     at_alarms = curve.recall_at_alarms(ALARMS)
     threshold = thresholds.get(category, entry.at[0.4].curve().best_f1()[1])
     precision, recall, alarms = curve.at(threshold)
-    by_size = {name: entry.at[0.4].curve(*bounds) for name, bounds in SIZES.items()}
     precise = [t.curve(*bounds).average_precision() for i, t in entry.at.items() if i != 0.4]
     return Figures(
         truths=curve.truths,
@@ -140,9 +136,6 @@ def _figures(
         mean_iou=entry.at[0.4].mean_overlap(threshold, *bounds),
         alarms=alarms,
         coverage=coverage(entry.covered, threshold, bounds),
-        ap40_by_size={name: c.average_precision() for name, c in by_size.items()},
-        recall_by_size={name: c.at(threshold)[1] for name, c in by_size.items()},
-        truths_by_size={name: c.truths for name, c in by_size.items()},
     )
 
 

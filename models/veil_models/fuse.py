@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from veil_models.boxes import Array, clusters, iou_matrix
+from veil_models.boxes import Array, centred_in, clusters, iou_matrix
 from veil_models.dataset import Dataset, Label, Origin, Picture
 from veil_models.errors import ModelsError
 from veil_models.label import VIEWS, View, key_of, read_answers, views_for
@@ -110,10 +110,8 @@ def with_faces(picture: Picture, fused: Array, nothing: float) -> Picture:
             break
         if taken:
             known = np.array(taken, np.float32)
-            cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
-            inside = (known[:, 0] < cx) & (cx < known[:, 2]) & (known[:, 1] < cy) & (cy < known[:, 3])
-            overlap = iou_matrix(np.array([[x1, y1, x2, y2]], np.float32), known)[0]
-            if inside.any() or (overlap >= 0.3).any():
+            box = np.array([[x1, y1, x2, y2]], np.float32)
+            if centred_in(box, known).any() or (iou_matrix(box, known) >= 0.3).any():
                 continue
         taken.append((x1, y1, x2, y2))
         added.append(Label("face", x1, y1, x2 - x1, y2 - y1, Origin.TEACHER, score=score))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from veil_models.boxes import Array, clusters, iou_matrix
+from veil_models.boxes import Array, centred_in, clusters, iou_matrix
 from veil_models.dataset import CLASSES, Dataset, Label, Origin, Picture
 from veil_models.detect import Detector, OnnxDetector
 from veil_models.errors import ModelsError
@@ -144,15 +144,13 @@ def mine(work: Work, bundle: Path, faces: Fusion | None = None, processes: int =
 
 def _left_out(label: Label, picture: Picture) -> bool:
     """Whether its centre lies in an ignore region that people drew for its class."""
-    cx, cy = label.x + label.w / 2, label.y + label.h / 2
-    return any(
-        b.ignore
-        and b.origin is Origin.HUMAN
-        and b.category == label.category
-        and b.x < cx < b.x + b.w
-        and b.y < cy < b.y + b.h
+    regions = [
+        (b.x, b.y, b.x + b.w, b.y + b.h)
         for b in picture.labels
-    )
+        if b.ignore and b.origin is Origin.HUMAN and b.category == label.category
+    ]
+    box = np.array([[label.x, label.y, label.x + label.w, label.y + label.h]], np.float32)
+    return bool(centred_in(box, np.array(regions, np.float32).reshape(-1, 4)).any())
 
 
 def overlooked(answers: list[Array], picture: Picture) -> list[Label]:

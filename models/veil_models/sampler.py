@@ -119,14 +119,12 @@ def weaken(targets: Targets, background: Floats, area: tuple[int, int, int, int]
     first = 0
     for stride in STRIDES:
         side = size // stride
-        cells = (slice(None), slice(first, first + side * side))
-        weight = targets.weight[cells].reshape(-1, side, side)[
-            :, y0 // stride : y1 // stride, x0 // stride : x1 // stride
-        ]
-        score = targets.score[cells].reshape(-1, side, side)[
-            :, y0 // stride : y1 // stride, x0 // stride : x1 // stride
-        ]
-        weight[score == 0] = np.minimum(weight, background[:, None, None])[score == 0]
+        rows, columns = slice(y0 // stride, y1 // stride), slice(x0 // stride, x1 // stride)
+        weight, score = (
+            each[:, first : first + side * side].reshape(-1, side, side)[:, rows, columns]
+            for each in (targets.weight, targets.score)
+        )
+        np.minimum(weight, background[:, None, None], out=weight, where=score == 0)
         first += side * side
 
 

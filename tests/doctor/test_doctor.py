@@ -129,7 +129,10 @@ def test_what_a_bundle_never_finds_is_told(examine: Examine, tmp_path: Path) -> 
     found = examine(f"[detector]\nbundle_dir = '{tmp_path}'\nbundle = 'yunet'\n")["hidden (defaults)"]
     assert found.level is Level.WARN
     assert "no plates" in found.what
-    assert "hidden (defaults)" not in examine(f"[detector]\nbundle_dir = '{tmp_path}'\nbundle = 'spot'\n")
+    spot = f"[detector]\nbundle_dir = '{tmp_path}'\nbundle = 'spot'\n"
+    assert "hidden (defaults)" not in examine(spot)
+    heads = examine(f"{spot}[mask.head]\noperator = 'solid'\n")["hidden (defaults)"]
+    assert "no heads:" in heads.what
 
 
 def test_the_bundle_that_ships_is_well(examine: Examine) -> None:

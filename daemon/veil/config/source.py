@@ -15,9 +15,10 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _BROKEN_SCHEME = re.compile(r"(?i)rtsps?(?::|//)")
 _HOST_OF_NUMBERS = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<four>[0-9.]+))(?::[0-9]*)?")
 # `user=ADMIN&password=…` and `user=ADMIN_password=…`: recorders take logins in the path too. What follows may
-# be part of a password, so that all is hidden up to the next `&KEY=`.
+# be part of a password, so that all is hidden up to the next `&KEY=`. Keys are looked at from their first
+# letter on alone: from each letter on would take seconds for the longest sources.
 _SECRET_VALUE = re.compile(
-    r"(?is)((?:[\w.%-]*(?:user|usr|name|login|pas|pwd|token|auth|secret|key|sig|session)[\w.%-]*|\b(?:u|p|pw))=)"
+    r"(?is)((?:(?<![\w.%-])[\w.%-]*(?:user|usr|name|login|pas|pwd|token|auth|secret|key|sig|session)[\w.%-]*|\b(?:u|p|pw))=)"
     r".*?(?=&[\w.%-]+=|$)"
 )
 

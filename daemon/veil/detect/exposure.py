@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from veil.frames.picture import PlaneArray, Planes
 
-BLACK = 16
+_BLACK = 16
 _WHITE = 245
 _BRIGHT = 0.99
 """Share of a picture that is darker than what becomes white."""
@@ -27,7 +27,7 @@ def gain_for(luma: PlaneArray) -> float:
     counted = luma[::_EVERY, ::_EVERY]
     counts = np.asarray(cv2.calcHist([counted], [0], None, [256], [0, 256]), np.float32)
     bright = int(np.cumsum(counts, dtype=np.float64).searchsorted(_BRIGHT * counted.size))
-    gain = (_WHITE - BLACK) / max(bright - BLACK, 1)
+    gain = (_WHITE - _BLACK) / max(bright - _BLACK, 1)
     return 1.0 if gain < _LEAST_GAIN else min(gain, _MOST_GAIN)
 
 
@@ -35,7 +35,7 @@ def brighten(planes: Planes, gain: float) -> None:
     """Brightens planes of video levels in their own memory."""
     if gain <= 1.0:
         return
-    cv2.LUT(planes.y, _table(gain, BLACK), dst=planes.y)
+    cv2.LUT(planes.y, _table(gain, _BLACK), dst=planes.y)
     chroma = _table(min(gain, _MOST_CHROMA_GAIN), 128)
     cv2.LUT(planes.u, chroma, dst=planes.u)
     cv2.LUT(planes.v, chroma, dst=planes.v)

@@ -13,20 +13,19 @@ from pathlib import Path
 
 from veil.capture.open import open_source
 from veil.capture.source import DropReason, Source
-from veil.config import CameraConfig, Config, DetectorConfig, EncoderConfig, redact
+from veil.config import CameraConfig, CameraSections, Config, EncoderConfig, redact
 from veil.config_secrets import CREDENTIALS_VARIABLE, with_password
 from veil.detect.bundle import find_bundle, load_bundle
 from veil.detect.detector import open_detector
 from veil.detect.selftest import run_selftest
 from veil.doctor.finding import Finding, fail, failed, ok, warn
 from veil.domain.clock import SystemClock
-from veil.domain.detection import ObjectClass
 from veil.encode.encoder import Encoder
 from veil.errors import VeilError
 from veil.frames.picture import ColorInfo, FrameInfo
 from veil.frames.pool import SlotPool
 from veil.mask.masker import SlateMaker
-from veil.origin import not_found
+from veil.origin import not_found, policies_of
 
 # The distribution's: gi belongs to it, not to a virtual environment.
 SYSTEM_PYTHON = Path("/usr/bin/python3")
@@ -70,24 +69,26 @@ def check_rtsp_server(config: Config, environ: Mapping[str, str]) -> Iterator[Fi
 
 def check_bundles(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
     del environ
-    settings: dict[str, tuple[DetectorConfig, list[str]]] = {}
+    alike: dict[str, dict[str, CameraSections]] = {}
     for name, camera in config.cameras.items():
-        key = camera.detector.model_dump_json()
-        settings.setdefault(key, (camera.detector, []))[1].append(name)
-    for detector, cameras in settings.values() or [(config.defaults.detector, ["defaults"])]:
-        yield from _check_bundle(detector, ", ".join(cameras))
+        alike.setdefault(camera.detector.model_dump_json(), {})[name] = camera
+    for cameras in alike.values() or [{"defaults": config.defaults}]:
+        yield from _check_bundle(cameras)
 
 
-def _check_bundle(config: DetectorConfig, cameras: str) -> Iterator[Finding]:
-    name = f"detector ({cameras})"
+def _check_bundle(cameras: Mapping[str, CameraSections]) -> Iterator[Finding]:
+    """Of cameras that have one detector."""
+    config = next(iter(cameras.values())).detector
+    names = ", ".join(cameras)
+    name = f"detector ({names})"
     try:
         bundle = load_bundle(find_bundle(config.bundle, config.bundle_dir))
     except VeilError as error:
         yield failed(name, error)
         return
-    missing = {ObjectClass.FACE, ObjectClass.PLATE} - set(bundle.manifest.classes)
-    if missing:
-        yield warn(f"hidden ({cameras})", *not_found(bundle.identity, missing))
+    wanted = {kind for camera in cameras.values() for kind in policies_of(camera.mask)}
+    if missing := wanted - set(bundle.manifest.classes):
+        yield warn(f"hidden ({names})", *not_found(bundle.identity, missing))
     try:
         with open_detector(bundle, config) as detector:
             result = run_selftest(detector)

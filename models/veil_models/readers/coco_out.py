@@ -19,7 +19,7 @@ def seen_from(root: Path, path: Path) -> Path:
 
 
 def write_coco(pictures: Dataset, target: Path, root: Path) -> None:
-    """Write annotations, whole or not at all; file names are stored relative to `root`."""
+    """Write annotations; file names are stored relative to `root`."""
     images, annotations = [], []
     ids = {name: i + 1 for i, name in enumerate(CLASSES)}
     for number, picture in enumerate(pictures, 1):
@@ -50,7 +50,5 @@ def write_coco(pictures: Dataset, target: Path, root: Path) -> None:
         item["id"] = number
     categories = [{"id": i, "name": n} for n, i in ids.items()]
     data = {"categories": categories, "images": images, "annotations": annotations}
-    partial = target.with_name(f"{target.name}.part")
-    with gzip.open(partial, "wt", encoding="utf-8", compresslevel=3) as stream:
+    with gzip.open(target, "wt", encoding="utf-8", compresslevel=3) as stream:
         json.dump(data, stream)
-    partial.replace(target)
