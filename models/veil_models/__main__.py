@@ -290,7 +290,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub = with_data(command("alarms", _alarms, "where our own net sees what is not there; kept likewise"))
     sub.add_argument("--bundle", type=Path, required=True)
-    sub = with_data(command("train", _train, "train, or go on; 143: SIGTERM ended it before --steps"))
+    sub = with_data(command("train", _train, "train, or go on; 143: stopped before --steps"))
     sub.add_argument("--spec", nargs="+", default=["veil-s", "veil-n"], help="the first one's steps count")
     sub.add_argument("--steps", type=int, default=80_000, help="the end; those of --start count")
     sub.add_argument("--first", type=int, default=0, help="step at which the cosine begins")

@@ -28,6 +28,9 @@ from veil_models.pace import Pace
 from veil_models.pack import Pack
 from veil_models.sampler import Alarms, Recipe, Sampler
 
+ENDINGS = (signal.SIGTERM, signal.SIGINT)
+"""Signals after which a training saves and ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -157,7 +160,8 @@ def train(
     """Train every net of the plan on one stream of batches, or go on from `folder`/NAME.pt; returns the steps
     that the first one has made: fewer than `plan.steps` when it was stopped.
 
-    SIGTERM saves first, SIGSTOP and SIGKILL are fine at any moment. `data` is the digest of `pictures`.
+    SIGTERM and Ctrl-C save first, SIGSTOP and SIGKILL are fine at any moment. `data` is the digest of
+    `pictures`.
 
     Raises:
         ModelsError: the end was reached with other pictures or labels: nothing would be learned of these.
@@ -193,11 +197,14 @@ def train(
     )
     stream = Stream(pictures, pack, recipe, step + 1, alarms)
     ahead = 6 if plan.workers else None
-    loader = DataLoader(stream, batch_size=None, num_workers=plan.workers, prefetch_factor=ahead)
+    loader = DataLoader(
+        stream, batch_size=None, num_workers=plan.workers, prefetch_factor=ahead, worker_init_fn=_outlive
+    )
     centre = centres(recipe.size).to(device)
     pace = Pace(plan.threads)
     asked_to_stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
+    for number in ENDINGS:
+        signal.signal(number, lambda *_: asked_to_stop.set())
     saved = reported = time.monotonic()
     sums = np.zeros((len(students), 3))
     for arrays in loader:
@@ -227,6 +234,13 @@ def train(
             saved = now
     save(folder, students)
     return step
+
+
+def _outlive(worker: int) -> None:
+    """A worker leaves stopping to the training: Ctrl-C, systemd and `kill -- -GROUP` signal all processes at
+    once, and a training whose worker is gone fails before it has saved."""
+    for number in ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def say(line: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def _train(work: Work, steps: int, data: str = "of these") -> int:
     from veil_models.train import Plan, train
 
     pictures, pack = work.training()
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         return train(
             pictures,
@@ -46,7 +47,8 @@ def _train(work: Work, steps: int, data: str = "of these") -> int:
             data,
         )
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_run_at_its_end_says_so_and_refuses_other_data(
@@ -102,28 +104,36 @@ def _command(work: Work, *words: str) -> subprocess.Popen[str]:
     small = ["--size", "128", "--batch", "1", "--threads", "1", "--workers", "0", "--spec", "veil-n"]
     environment = {**os.environ, "PYTHONPATH": str(MODELS)}
     return subprocess.Popen(
-        [*call, *small, *words], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*call, *small, *words],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
 
 
 @pytest.fixture
 def endless(work: Work) -> Iterator[subprocess.Popen[str]]:
-    process = _command(work, "--steps", "1000000")
+    process = _command(work, "--steps", "1000000", "--workers", "1")
     yield process
-    process.kill()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_training_that_was_stopped_is_saved_and_no_success(
-    work: Work, endless: subprocess.Popen[str]
+    work: Work, endless: subprocess.Popen[str], number: signal.Signals
 ) -> None:
-    """`make models` must not release it: 143, as shells call a process that SIGTERM ended."""
+    """`make models` must not release it: 143, as shells call a process that SIGTERM ended. Its workers are
+    signalled too, as by Ctrl-C and systemd."""
     from veil_models.checkpoint import steps_of
 
     assert endless.stdout is not None
     said = next(line for line in endless.stdout if '"step": 50' in line)
     assert said
-    endless.terminate()
+    os.killpg(endless.pid, number)
     said = endless.stdout.read()
     assert endless.wait() == 143
     assert "stopped and saved" in said
