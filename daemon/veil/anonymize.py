@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from veil.emit import Emitter
 from veil.encode.packet import MaskedPacket
 from veil.errors import CaptureError, DetectorError, SinkError
 from veil.frames.raw import RawFrame
-from veil.jobs import Job
+from veil.jobs import Job, sha256_of
 from veil.mask.masker import Masker
 from veil.mask.policy import MaskPolicy
 from veil.mask.targets import Target
@@ -84,7 +83,7 @@ class Anonymizer:
     def run(self, job: Job, progress: Progress) -> Result:
         """Anonymizes one file. Raises VeilError; the output's name then does not exist or is the old file."""
         try:
-            source_hash = _sha256(job.source)
+            source_hash = sha256_of(job.source)
         except OSError as error:
             raise CaptureError(
                 f"{job.source} cannot be read: {error.strerror}.", hint="Check its permissions."
@@ -97,7 +96,7 @@ class Anonymizer:
         totals = {} if tally is None else tally.data()
         data: dict[str, Value] = {
             "source_sha256": source_hash,
-            "output_sha256": _sha256(whole),
+            "output_sha256": sha256_of(whole),
             "output_bytes": whole.stat().st_size,
             "frames": result.frames,
             "masks": result.masks,
@@ -214,8 +213,3 @@ def _make_folder(folder: Path) -> None:
         raise SinkError(
             f"The folder {folder} cannot be made: {error.strerror}.", hint="Name another output."
         ) from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

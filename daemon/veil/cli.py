@@ -110,6 +110,9 @@ def anonymize(
         Path | None, typer.Option(help="Append what was done to this log (JSON lines).")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,  # noqa: FBT002
+    resume: Annotated[  # noqa: FBT002
+        bool, typer.Option("--resume", help="Leave what an earlier run has done, and do the rest.")
+    ] = False,
     bundle: Annotated[str | None, typer.Option(help="Bundle in place of the configured one.")] = None,
 ) -> None:
     """Write anonymized copies of files. An output has its name only once it is complete."""
@@ -122,7 +125,7 @@ def anonymize(
     from veil.jobs import plan
 
     forbid_memory_dumps()
-    planned = plan(source, output, overwrite=force, evidence=evidence)
+    planned = plan(source, output, overwrite=force, resume=resume, evidence=evidence)
     settings = _config(config).camera_for("file", "file")
     if bundle is not None:
         detector_config = settings.detector.model_copy(update={"bundle": bundle})

@@ -84,9 +84,13 @@ def anonymize_files(planned: Plan, settings: CameraConfig, evidence: Path | None
     jobs = planned.jobs
     for sentence in planned.left_out:
         _warn(sentence)
+    if planned.made:
+        print(f"{planned.made} of {planned.made + len(jobs)} files were done before, and are left")
     failed: list[VeilError] = [*planned.unreadable]
     for error in failed:
         complain(error, "veil")
+    if planned.made and not jobs:
+        return failed[0].exit_code if failed else 0
     with ExitStack() as scope:
         log = (
             scope.enter_context(EventLog(evidence, "file", clock, reserve_bytes=0))

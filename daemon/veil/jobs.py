@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
 from av.video.stream import VideoStream
 
+from veil.audit.event import Kind
+from veil.audit.evidence_files import events_with
 from veil.capture.file import ONLY_READ
 from veil.errors import CaptureError, UsageError
 from veil.folder import left_out, look_through
@@ -40,27 +44,40 @@ class Plan:
     Attributes:
         left_out: a sentence for each kind of what a folder holds and is not done.
         unreadable: an error for each folder that could not be looked into.
+        made: how many files an earlier run has done, which are not done again.
     """
 
     jobs: tuple[Job, ...]
     left_out: tuple[str, ...] = ()
     unreadable: tuple[CaptureError, ...] = ()
+    made: int = 0
 
 
-def plan(source: Path, output: Path, *, overwrite: bool, evidence: Path | None = None) -> Plan:
+def plan(
+    source: Path, output: Path, *, overwrite: bool = False, resume: bool = False, evidence: Path | None = None
+) -> Plan:
     """One file, or all pictures and videos of a folder and its subfolders.
 
     Names are kept; in a folder, kinds that are only read get `.mp4` (videos) or `.png` (pictures) behind.
     Where `output` lies in the folder, what is in it is not done.
 
+    Args:
+        overwrite: do all, whatever exists.
+        resume: leave what an earlier run has done. With `evidence` that is what it names with these hashes,
+            without it every output that is no older than its source.
+
     Raises UsageError where there is nothing to do, an output exists or is no file, two would be the same, or
     an output or the evidence would replace an input; CaptureError where nothing can be looked into.
     """
+    if overwrite and resume:
+        raise UsageError("--force does all again, --resume what is missing.", hint="Use one of them.")
     try:
         planned = _folder(source, output) if source.is_dir() else Plan((_single(source, output),))
         for job in planned.jobs:
-            _check(job, overwrite=overwrite)
+            _check(job, overwrite=overwrite or resume)
         _check_together(planned.jobs, evidence)
+        if resume:
+            planned = _what_is_missing(planned, evidence)
     except OSError as error:
         raise UsageError(
             f"{error.filename or source}: {error.strerror}.", hint="Check the path and its permissions."
@@ -122,7 +139,10 @@ def _check(job: Job, *, overwrite: bool) -> None:
         if not job.output.is_file():
             raise UsageError(f"{job.output} exists and is not a file.", hint="Name another output.")
         if not overwrite:
-            raise UsageError(f"{job.output} exists.", hint="Use --force to replace it, or another name.")
+            raise UsageError(
+                f"{job.output} exists.",
+                hint="Use --force to replace it, --resume to leave what is done, or another name.",
+            )
     suffix = job.source.suffix.lower()
     if suffix in FOREIGN_SUFFIXES:
         # Its own error says what to do, and in a folder the others are done all the same.
@@ -159,6 +179,44 @@ def _check_together(jobs: tuple[Job, ...], evidence: Path | None) -> None:
 
 def _is_same(evidence: Path | None, source: Path) -> bool:
     return evidence is not None and evidence.exists() and evidence.samefile(source)
+
+
+def _what_is_missing(planned: Plan, evidence: Path | None) -> Plan:
+    """Without the jobs whose output an earlier run has made. Raises UsageError for another output."""
+    named = None if evidence is None else _named_in(evidence)
+    missing = tuple(job for job in planned.jobs if not _is_made(job, evidence, named))
+    return replace(planned, jobs=missing, made=len(planned.jobs) - len(missing))
+
+
+def _is_made(job: Job, evidence: Path | None, named: Set[tuple[object, object]] | None) -> bool:
+    # An output has its name only once it is whole: what exists is what a run has finished, or is not ours.
+    if not job.output.exists():
+        return False
+    if named is None:
+        if job.output.stat().st_mtime_ns >= job.source.stat().st_mtime_ns:
+            return True
+        found = f"{job.output} is older than {job.source}."
+    elif (sha256_of(job.source), sha256_of(job.output)) in named:
+        return True
+    else:
+        found = f"{job.output} exists, and {evidence} does not say that it was made from {job.source}."
+    raise UsageError(found, hint="Move it away, or do all again with --force.")
+
+
+def _named_in(evidence: Path) -> frozenset[tuple[object, object]]:
+    """SHA-256 of source and output, in hexadecimal digits, of each file that the log says was anonymized."""
+    lines = events_with(evidence, Kind.FILE_ANONYMIZED.encode()) if evidence.exists() else ()
+    return frozenset(
+        (line.get("source_sha256"), line.get("output_sha256"))
+        for _, event in lines
+        if event.get("kind") == Kind.FILE_ANONYMIZED and isinstance(line := event.get("data"), dict)
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's content, in hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def frames_of(job: Job) -> int | None:

@@ -7,10 +7,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from veil.audit.canonical import NotCanonicalError, parse_line
 from veil.audit.findings import Found, fail
-from veil.audit.lines import piece
+from veil.audit.lines import Lines, LineTooLongError, piece
 
 MAX_SMALL_BYTES = 1 << 20
 
@@ -42,3 +43,18 @@ def read_small(path: Path) -> bytes | None:
     if len(data) > MAX_SMALL_BYTES:
         raise Found("unreadable", f"{path.name} is over {MAX_SMALL_BYTES} bytes")
     return data
+
+
+def events_with(path: Path, mark: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Of lines that hold `mark`. Sequence numbers by place; what is no event is left to the verifier."""
+    try:
+        with opened(path) as file:
+            for number, line in enumerate(Lines(file)):
+                if mark not in line:
+                    continue
+                try:
+                    yield number, parse_line(line)
+                except NotCanonicalError:
+                    continue
+    except (Found, LineTooLongError):
+        return

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from veil.audit.blocks import BLOCK_LINES, Blocks
-from veil.audit.canonical import NotCanonicalError, parse_line
+from veil.audit.canonical import NotCanonicalError
 from veil.audit.event import Kind
-from veil.audit.evidence_files import opened
+from veil.audit.evidence_files import events_with, opened
 from veil.audit.findings import Found
 from veil.audit.heads import parse_head
-from veil.audit.lines import Lines, LineTooLongError, piece
+from veil.audit.lines import Lines, piece
 from veil.audit.proofs import inclusion_proof
 from veil.audit.specification import specification
 from veil.audit.tail import whole_bytes
@@ -79,7 +78,7 @@ def list_segments(source: Path, log: str | None, span: Span) -> list[Segment]:
     """The segments of a range, from the logs as they are. Raises UsageError, EvidenceError."""
     segments = []
     for name, folder in _chosen(source, log).items():
-        for sequence, event in _events(folder / "events.jsonl", _CLOSED):
+        for sequence, event in events_with(folder / "events.jsonl", _CLOSED):
             data = event.get("data")
             if event.get("kind") == Kind.SEGMENT_CLOSED and isinstance(data, dict) and span.holds(data):
                 segments.append(Segment(name, sequence, data))
@@ -160,21 +159,6 @@ def _copy_lines(source: Path, target: Path) -> None:
         while end > 0 and (block := file.read(min(_CHUNK, end))):
             copy.write(block)
             end -= len(block)
-
-
-def _events(path: Path, mark: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Of lines that hold `mark`. Sequence numbers by place; what is no event is left to the verifier."""
-    try:
-        with opened(path) as file:
-            for number, line in enumerate(Lines(file)):
-                if mark not in line:
-                    continue
-                try:
-                    yield number, parse_line(line)
-                except NotCanonicalError:
-                    continue
-    except (Found, LineTooLongError):
-        return
 
 
 def _write_proofs(folder: Path, path: Path, segments: list[Segment]) -> None:
