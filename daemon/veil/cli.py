@@ -15,7 +15,7 @@ from veil.command_line import DEFAULT_PATH, config_path, require_input, run_comm
 from veil.errors import UsageError
 
 if TYPE_CHECKING:
-    from veil.config import Config
+    from veil.config import CameraConfig, Config
 
 app = typer.Typer(
     name="veil",
@@ -40,6 +40,13 @@ def _config(path: Path | None) -> Config:
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return config
+
+
+def _camera(config: Config, name: str) -> CameraConfig:
+    if name not in config.cameras:
+        known = ", ".join(config.cameras) or "none"
+        raise UsageError(f"There is no camera {name!r} in the configuration.", hint=f"Known: {known}.")
+    return config.cameras[name]
 
 
 @app.callback(invoke_without_command=True)
@@ -74,10 +81,7 @@ def camera(
     die_with_parent()
     take_short_turns()
     loaded = _config(config)
-    if name not in loaded.cameras:
-        known = ", ".join(loaded.cameras) or "none"
-        raise UsageError(f"There is no camera {name!r} in the configuration.", hint=f"Known: {known}.")
-    run_camera(loaded, loaded.cameras[name])
+    run_camera(loaded, _camera(loaded, name))
     # All is written and closed. A thread that still waits for the camera inside the codec library would have
     # the interpreter torn down under it (a crash in 3 of 30 ends).
     sys.stdout.flush()
@@ -113,6 +117,9 @@ def anonymize(
     resume: Annotated[  # noqa: FBT002
         bool, typer.Option("--resume", help="Leave what an earlier run has done, and do the rest.")
     ] = False,
+    camera: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With the zones and settings of [camera.NAME].")
+    ] = None,
     bundle: Annotated[str | None, typer.Option(help="Bundle in place of the configured one.")] = None,
 ) -> None:
     """Write anonymized copies of files. An output has its name only once it is complete."""
@@ -126,7 +133,8 @@ def anonymize(
 
     forbid_memory_dumps()
     planned = plan(source, output, overwrite=force, resume=resume, evidence=evidence)
-    settings = _config(config).camera_for("file", "file")
+    loaded = _config(config)
+    settings = loaded.camera_for("file", "file") if camera is None else _camera(loaded, camera)
     if bundle is not None:
         detector_config = settings.detector.model_copy(update={"bundle": bundle})
         settings = settings.model_copy(update={"detector": detector_config})
