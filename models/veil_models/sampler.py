@@ -13,6 +13,7 @@ import numpy.typing as npt
 from veil_models.assign import DOUBT, HEAD, PLATE, Boxes, Floats, Targets, assign
 from veil_models.augment import Placement, Rng, degrade, place
 from veil_models.dataset import CLASSES, Dataset, Origin, Picture
+from veil_models.errors import ModelsError
 from veil_models.graph import STRIDES
 from veil_models.pack import Pack, Pixels
 
@@ -57,6 +58,8 @@ PLATE_FREE = frozenset(
 )
 """Sets where plates hardly ever appear: a weak background for them."""
 
+LEAST_CROP = 128
+"""Pixels: in a mosaic each of the four pictures still has room for faces."""
 
 SEARCHED_BACKGROUND = 0.5
 """Weight of nothing where only our own net looked."""
@@ -74,13 +77,22 @@ class Alarms:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Sizes and chances of a stream of batches."""
+    """Sizes and chances of a stream of batches. Raises ModelsError for what nothing can be made of."""
 
     size: int = 384
     batch: int = 16
     mosaic: float = 0.35
     alarms: float = 0.25
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < LEAST_CROP or self.size % 32:
+            raise ModelsError(f"crops of {self.size} px: give --size a multiple of 32 from {LEAST_CROP} on.")
+        if self.batch < 1:
+            raise ModelsError(f"{self.batch} crops a step: give --batch 1 or more.")
+        for name, share in (("mosaic", self.mosaic), ("alarms", self.alarms)):
+            if not 0 <= share <= 1:
+                raise ModelsError(f"a share of {share}: give --{name} a number from 0 to 1.")
 
 
 def boxes_of(picture: Picture) -> Boxes:

@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from models.golden_data import golden_as_data
 from veil_models.alarms import alarms_in, find_alarms, load, made_from, save
 from veil_models.dataset import CLASSES, Label, Origin, Picture
 from veil_models.detect import Found
+from veil_models.errors import ModelsError
 from veil_models.pack import Pack
 from veil_models.sampler import Alarms, Recipe, Sampler
 from veil_models.work import Work
@@ -165,3 +167,24 @@ def test_in_a_mosaic_too_what_our_net_searched_is_a_weak_background_and_what_nob
     # What is there counts in full, and what is ignored not at all.
     plates = (Label("plate", 60, 60, 400, 300), Label("plate", 500, 60, 100, 300, ignore=True))
     assert weights(dataclasses.replace(searched, labels=plates))[1] == {0.0, 0.5, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ({"size": 64}, "--size a multiple of 32 from 128"),
+        ({"size": 400}, "--size a multiple of 32"),
+        ({"batch": 0}, "--batch 1 or more"),
+        ({"mosaic": 1.5}, "--mosaic a number from 0 to 1"),
+        ({"alarms": -0.1}, "--alarms a number from 0 to 1"),
+    ],
+)
+def test_a_recipe_that_nothing_can_be_made_of_is_refused(wrong: dict[str, int], hint: str) -> None:
+    with pytest.raises(ModelsError, match=hint):
+        Recipe(**wrong)
+
+
+def test_the_smallest_crops_can_be_made() -> None:
+    for mosaic in (0.0, 1.0):
+        sampler = Sampler([_picture()], _black(1), Recipe(size=128, batch=2, mosaic=mosaic, alarms=0.0))
+        assert next(sampler.batches(0))["image"].shape == (2, 3, 128, 128)
