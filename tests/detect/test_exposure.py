@@ -57,8 +57,8 @@ def test_a_dark_picture_is_shown_as_bright_as_a_bright_one(share: float) -> None
     assert abs(levels[0] - levels[1]) < 16
 
 
-def test_a_bright_picture_stays_as_it_is() -> None:
-    for share in (1.0, 0.9):
+def test_a_bright_picture_stays_as_it_is_and_one_of_dusk_too() -> None:
+    for share in (1.0, 0.9, 0.8, 0.75):
         planes = darkened(daylight(640, 360), share)
         assert gain_for(planes.y) == 1.0
         seen = copied(planes)

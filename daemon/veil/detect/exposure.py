@@ -12,7 +12,7 @@ _BLACK = 16
 _WHITE = 245
 _BRIGHT = 0.99
 """Share of a picture that is darker than what becomes white."""
-_LEAST_GAIN = 1.3
+_LEAST_GAIN = 1.5
 """Pictures that need less stay as they are: in daylight a gain costs more than it finds."""
 _MOST_GAIN = 4.0
 """What is darker than that is noise."""
