@@ -210,7 +210,9 @@ def across(random: Random, folder: Path) -> None:
     path = _file(random, folder)
     other = folder.parent / f"{folder.name}-other"
     honest(random).write(other)
-    candidates = sorted([*other.rglob(path.name), *folder.rglob(path.name)])
+    candidates = sorted(
+        each for each in [*other.rglob(path.name), *folder.rglob(path.name)] if each.is_file()
+    )
     if candidates:
         path.write_bytes(random.choice(candidates).read_bytes())
     shutil.rmtree(other)
