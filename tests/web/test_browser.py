@@ -127,6 +127,8 @@ def test_no_page_scrolls_sideways_on_a_phone(address: str, page: Page, name: str
 
 def test_the_keyboard_alone_is_enough(address: str, page: Page) -> None:
     page.goto(f"{address}/login")
+    # a page has loaded before its first field has the focus
+    page.wait_for_function("document.activeElement.matches('input[autofocus]')")
     page.keyboard.type("viewer")
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
