@@ -51,7 +51,7 @@ def _camera(config: Config, name: str) -> CameraConfig:
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,  # noqa: FBT002
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
 ) -> None:
     if version:
         print(f"veil {__version__}")
@@ -113,9 +113,9 @@ def anonymize(
     evidence: Annotated[
         Path | None, typer.Option(help="Append what was done to this log (JSON lines).")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,  # noqa: FBT002
-    resume: Annotated[  # noqa: FBT002
-        bool, typer.Option("--resume", help="Leave what an earlier run has done, and do the rest.")
+    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave what --evidence says is done, and do the rest.")
     ] = False,
     camera: Annotated[
         str | None, typer.Option(metavar="NAME", help="With the zones and settings of [camera.NAME].")

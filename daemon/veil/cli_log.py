@@ -40,10 +40,10 @@ def verify_command(
         Path | None,
         typer.Option(help="File with a cosigned checkpoint, kept elsewhere (the fleet manager's)."),
     ] = None,
-    complete: Annotated[  # noqa: FBT002
+    complete: Annotated[
         bool, typer.Option("--complete", help="Lines that are not signed yet are an error.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check evidence offline. Exit code 0: it holds; 10: findings; 2: the call cannot be taken."""
     from veil.audit.verify import Demands, read_anchor, verify, verify_chain
@@ -74,7 +74,7 @@ def show_command(
         str | None, typer.Option("--from", help="Not before, such as 2026-11-21T08:00 (UTC).")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="Before this time.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events come.")] = False,  # noqa: FBT002
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events come.")] = False,
 ) -> None:
     """Print events for people. What is printed is not verified: `veil log verify` does that."""
     from rich.console import Console

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,20 +62,24 @@ def plan(
 
     Args:
         overwrite: do all, whatever exists.
-        resume: leave what an earlier run has done. With `evidence` that is what it names with these hashes,
-            without it every output that is no older than its source.
+        resume: leave what an earlier run has done: the outputs that `evidence` names with these hashes.
 
     Raises UsageError where there is nothing to do, an output exists or is no file, two would be the same, or
     an output or the evidence would replace an input; CaptureError where nothing can be looked into.
     """
     if overwrite and resume:
         raise UsageError("--force does all again, --resume what is missing.", hint="Use one of them.")
+    if resume and evidence is None:
+        raise UsageError(
+            "--resume needs the --evidence of the run before: nothing else says what is anonymized.",
+            hint="Without it do all again with --force.",
+        )
     try:
         planned = _folder(source, output) if source.is_dir() else Plan((_single(source, output),))
         for job in planned.jobs:
             _check(job, overwrite=overwrite or resume)
         _check_together(planned.jobs, evidence)
-        if resume:
+        if resume and evidence is not None:
             planned = _what_is_missing(planned, evidence)
     except OSError as error:
         raise UsageError(
@@ -141,7 +144,7 @@ def _check(job: Job, *, overwrite: bool) -> None:
         if not overwrite:
             raise UsageError(
                 f"{job.output} exists.",
-                hint="Use --force to replace it, --resume to leave what is done, or another name.",
+                hint="Use --force to replace it, --resume to leave what the evidence names, or another name.",
             )
     suffix = job.source.suffix.lower()
     if suffix in FOREIGN_SUFFIXES:
@@ -181,35 +184,30 @@ def _is_same(evidence: Path | None, source: Path) -> bool:
     return evidence is not None and evidence.exists() and evidence.samefile(source)
 
 
-def _what_is_missing(planned: Plan, evidence: Path | None) -> Plan:
-    """Without the jobs whose output an earlier run has made. Raises UsageError for another output."""
-    named = None if evidence is None else _named_in(evidence)
-    missing = tuple(job for job in planned.jobs if not _is_made(job, evidence, named))
-    return replace(planned, jobs=missing, made=len(planned.jobs) - len(missing))
-
-
-def _is_made(job: Job, evidence: Path | None, named: Set[tuple[object, object]] | None) -> bool:
-    # An output has its name only once it is whole: what exists is what a run has finished, or is not ours.
-    if not job.output.exists():
-        return False
-    if named is None:
-        if job.output.stat().st_mtime_ns >= job.source.stat().st_mtime_ns:
-            return True
-        found = f"{job.output} is older than {job.source}."
-    elif (sha256_of(job.source), sha256_of(job.output)) in named:
-        return True
-    else:
-        found = f"{job.output} exists, and {evidence} does not say that it was made from {job.source}."
-    raise UsageError(found, hint="Move it away, or do all again with --force.")
+def _what_is_missing(planned: Plan, evidence: Path) -> Plan:
+    """Without the jobs whose output `evidence` names. Raises UsageError for any other file in the place of
+    an output: nobody knows whether it is masked."""
+    named = _named_in(evidence)
+    missing = []
+    for job in planned.jobs:
+        if not job.output.exists():
+            missing.append(job)
+        elif (sha256_of(job.source), sha256_of(job.output)) not in named:
+            raise UsageError(
+                f"{job.output} exists, and {evidence} does not say that it was made from {job.source}.",
+                hint="Move it away, or do all again with --force.",
+            )
+    return replace(planned, jobs=tuple(missing), made=len(planned.jobs) - len(missing))
 
 
 def _named_in(evidence: Path) -> frozenset[tuple[object, object]]:
     """SHA-256 of source and output, in hexadecimal digits, of each file that the log says was anonymized."""
-    lines = events_with(evidence, Kind.FILE_ANONYMIZED.encode()) if evidence.exists() else ()
+    if not evidence.exists():
+        return frozenset()
     return frozenset(
-        (line.get("source_sha256"), line.get("output_sha256"))
-        for _, event in lines
-        if event.get("kind") == Kind.FILE_ANONYMIZED and isinstance(line := event.get("data"), dict)
+        (data.get("source_sha256"), data.get("output_sha256"))
+        for _, event in events_with(evidence, Kind.FILE_ANONYMIZED.encode())
+        if event.get("kind") == Kind.FILE_ANONYMIZED and isinstance(data := event.get("data"), dict)
     )
 
 

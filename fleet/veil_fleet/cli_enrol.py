@@ -75,7 +75,7 @@ def enroll(
     log_key: Annotated[
         str | None, typer.Option(help="Verifier key of the box's logs, to hold it to from the first line.")
     ] = None,
-    renew: Annotated[bool, typer.Option("--renew", help="The box is known: another certificate.")] = False,  # noqa: FBT002
+    renew: Annotated[bool, typer.Option("--renew", help="The box is known: another certificate.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Make a box's certificate, and all that it needs to connect."""
@@ -109,7 +109,7 @@ def renew(
 
 def revoke(
     name: Annotated[str, typer.Argument(help="A box, or an identity of the fleet manager.")],
-    superseded: Annotated[bool, typer.Option("--superseded", help="Only those that were renewed.")] = False,  # noqa: FBT002
+    superseded: Annotated[bool, typer.Option("--superseded", help="Only those that were renewed.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """End certificates: the broker refuses them once it has the new lists."""

@@ -32,10 +32,10 @@ def work(tmp_path: Path) -> Work:
 
 
 def _train(work: Work, steps: int, data: str = "of these") -> int:
-    from veil_models.train import Plan, train
+    from veil_models.train import ENDINGS, Plan, train
 
     pictures, pack = work.training()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in ENDINGS}
     try:
         return train(
             pictures,
